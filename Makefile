@@ -1,0 +1,90 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Debian packages that the tests need, each with the command that shows that it
+# is there; without a command dpkg is asked. The race detector needs a C
+# compiler, the verifiers of docs/backends.md need their languages.
+DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-fpm nodejs:node \
+	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java
+
+FUZZTIME ?= 5s
+STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/wxgate and bin/wxgate-sandbox
+	CGO_ENABLED=0 go build -o bin/ ./cmd/wxgate ./cmd/wxgate-sandbox
+
+.PHONY: run
+run: build ## Run the gateway with a sandbox WeChat and a small shop; Ctrl-C ends all
+	@mkdir -p data
+	@bin/wxgate-sandbox run --gateway bin/wxgate --caddyfile Caddyfile
+
+.PHONY: test
+test: deps format vet lint race fuzz ## Install what the tests need, then check and test everything
+	@echo "== all passed"
+
+.PHONY: bench
+bench: build ## Compare the gateway with the same Caddy without it
+	go run ./cmd/wxgate-bench
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	gofmt -w .
+
+.PHONY: deps
+deps: ## Install with apt-get what the tests need and this machine lacks
+	@missing=; \
+	for dep in $(DEPS); do \
+		package=$${dep%%:*}; tool=$${dep#*:}; \
+		[ "$$tool" != "$$dep" ] && command -v "$$tool" >/dev/null && continue; \
+		[ "$$(dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null)" = installed ] && continue; \
+		missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "== installing$$missing"; \
+	command -v apt-get >/dev/null || { \
+		echo "There is no apt-get here. Install these yourself, then: make $(MAKECMDGOALS) DEPS=" >&2; exit 1; }; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+.PHONY: format
+format:
+	@echo "== gofmt"
+	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "Not formatted; run make fmt:" >&2; echo "$$bad" >&2; exit 1; }
+
+.PHONY: vet
+vet:
+	@echo "== go vet"
+	@go vet ./...
+
+.PHONY: lint
+lint:
+	@echo "== staticcheck"
+	@$(STATICCHECK) ./...
+
+.PHONY: race
+race:
+	@echo "== go test -race"
+	@go test -race -timeout 20m ./...
+
+# One fuzz target runs at a time: go test takes no more than one.
+.PHONY: fuzz
+fuzz:
+	@echo "== fuzzing, $(FUZZTIME) each"
+	@log=$$(mktemp); \
+	grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func /:/' | sort | \
+	while IFS=: read -r file target; do \
+		echo "   $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" >"$$log" 2>&1 || \
+			{ cat "$$log" >&2; exit 1; }; \
+	done; status=$$?; rm -f "$$log"; exit $$status
+
+.PHONY: clean
+clean: ## Remove what was built and the state of make run
+	rm -rf bin data
