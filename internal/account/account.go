@@ -1,0 +1,182 @@
+// Package account owns users, identities, visitors, events, revocations and
+// the linking rules. It stores them in SQL; every decision is one transaction
+// and the database's constraints have the last word.
+package account
+
+import (
+	"errors"
+	"time"
+)
+
+// Kind says what a user id stands for. The zero value is nobody.
+type Kind string
+
+const (
+	Nobody Kind = ""
+	Guest  Kind = "guest"  // a visitor with a virtual user id
+	Member Kind = "member" // a user who has logged in
+)
+
+// Code is the outcome of a Link as clients and operators see it.
+type Code string
+
+const (
+	CodeOK                       Code = "ok"
+	CodeGuest                    Code = "guest"
+	CodeAuthRequired             Code = "auth_required"
+	CodePhoneRequired            Code = "phone_required"
+	CodeUnionIDMissing           Code = "unionid_missing"
+	CodeSnapshot                 Code = "snapshot"
+	CodeStaleGuest               Code = "stale_guest"
+	CodeGuestOwnedByOther        Code = "guest_owned_by_other"
+	CodeUserIDBoundToOtherWeChat Code = "userid_bound_to_other_wechat"
+	CodeWeChatBoundToOtherUser   Code = "wechat_bound_to_other_user"
+	CodeUnionIDChanged           Code = "unionid_changed"
+	CodeOpenIDChanged            Code = "openid_changed"
+	CodeRepairConflict           Code = "repair_conflict"
+)
+
+// FirstLogin says what a first login needs.
+type FirstLogin string
+
+const (
+	FirstLoginWeChat      FirstLogin = "wechat"       // a known unionid is enough
+	FirstLoginWeChatPhone FirstLogin = "wechat_phone" // a verified phone is needed too
+)
+
+// Rules is the policy a Link runs under. It comes from the configuration and
+// may differ between two configurations that share one database.
+type Rules struct {
+	FirstLogin FirstLogin // default FirstLoginWeChat
+	GuestsOff  bool       // true: nobody but members has a user id
+}
+
+// Want says whether an action that needs a login was hit.
+type Want string
+
+const (
+	WantIdentify Want = "identify"
+	WantLogin    Want = "login"
+)
+
+// Input is what has just been proved about a visitor. The zero Input is a
+// visitor of whom nothing is known.
+type Input struct {
+	// AppID and OpenID are what WeChat has just proved; both empty outside
+	// WeChat. UnionID is empty when WeChat did not tell it.
+	AppID, OpenID, UnionID string
+
+	// UserID is the user id of the caller's session, empty if it has none.
+	// UserKind and UserBorn come from the same session: a guest without a row
+	// is a guest because a valid token of ours says so.
+	UserID   string
+	UserKind Kind
+	UserBorn time.Time
+
+	// SessionAppID and SessionOpenID name the identity under which the session
+	// was created; they are kept across a web-view hand-off.
+	SessionAppID, SessionOpenID string
+	// SessionUnionID is the unionid WeChat proved for this session.
+	SessionUnionID string
+
+	Want      Want // default WantIdentify
+	Outside   bool // a bind action outside WeChat, or no WeChat at all
+	InBrowser bool // inside WeChat's browser, where a consent can be asked for
+	Consented bool // a consent was given and brought no unionid
+	Snapshot  bool // WeChat said is_snapshotuser=1
+}
+
+// Outcome is what a Link decided.
+type Outcome struct {
+	UserID string // empty: nobody
+	Kind   Kind
+	Born   time.Time // birth of a guest; zero for members
+	Code   Code
+	// UnionID is the unionid under which the input's openid is stored now;
+	// empty while it is unknown, in dispute or refused.
+	UnionID string
+	Events  []Event
+}
+
+// EventType names an account event without the prefix `wxgate.`.
+type EventType string
+
+const (
+	EventUserCreated      EventType = "user.created"
+	EventUserMerged       EventType = "user.merged"
+	EventIdentityLinked   EventType = "identity.linked"
+	EventIdentityUnlinked EventType = "identity.unlinked"
+	EventUserCancelled    EventType = "user.cancelled"
+	EventConflictOpened   EventType = "conflict.opened"
+	EventConflictClosed   EventType = "conflict.closed"
+)
+
+// Event is one row of the event queue, written in the transaction of the
+// change it tells of.
+type Event struct {
+	Seq     int64 // position in the queue; 0 before it is stored
+	ID      string
+	Type    EventType
+	Subject string // surviving user id, or the conflict's id
+	Time    time.Time
+	Data    any // one of the data structs below
+}
+
+// Merged is the data of user.merged. Aliases lists every id that now answers
+// to To, earlier merges included.
+type Merged struct {
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	FromKind Kind     `json:"from_kind"`
+	ToKind   Kind     `json:"to_kind"`
+	Reason   string   `json:"reason"`
+	Aliases  []string `json:"aliases"`
+}
+
+// Linked is the data of identity.linked and identity.unlinked.
+type Linked struct {
+	AppID   string `json:"appid"`
+	OpenID  string `json:"openid"`
+	UnionID string `json:"unionid,omitempty"`
+}
+
+// Conflict is the data of conflict.opened and conflict.closed.
+type Conflict struct {
+	ID      string   `json:"id"`
+	Code    Code     `json:"code"`
+	Parties []string `json:"parties"`
+}
+
+// SessionRef is what a session token says of itself, for Resolve.
+type SessionRef struct {
+	ID       string // session id
+	UserID   string
+	Kind     Kind
+	UnionID  string // proved for this session, or empty
+	IssuedAt time.Time
+}
+
+// Resolved is whom a session stands for now.
+type Resolved struct {
+	UserID        string // the current user: merged ids are followed
+	Kind          Kind
+	PhoneVerified bool
+	// Previous lists the ids merged into UserID in the last 30 days, newest
+	// first, at most 20.
+	Previous []string
+	// DiesAt is when a rotated session stops being served; zero if it was not
+	// rotated.
+	DiesAt time.Time
+}
+
+// ErrSessionDead means that the session is revoked, its user cancelled, or its
+// guest was merged into a member that this session does not prove.
+var ErrSessionDead = errors.New("session is dead")
+
+// Invalidation names a session, or the user it stood for, whose cached answers
+// are out of date.
+type Invalidation struct {
+	Seq       int64
+	UserID    string // either this
+	SessionID string // or this
+}

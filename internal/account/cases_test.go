@@ -1,0 +1,391 @@
+package account
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+// The cases of testdata/linking.yaml, whose head explains the words.
+type (
+	linkCase struct {
+		ID, Name string
+		Config   struct {
+			Guest        *bool
+			Policy, Mode string
+			Standin      []string
+		}
+		Given struct {
+			Users []struct {
+				ID, Kind, Phone, Merged string
+				Created                 int
+				Idle                    bool
+			}
+			Records  [][]*string
+			Visitors [][]string
+		}
+		Steps []linkStep
+		Final *struct {
+			Records  [][]*string
+			Visitors [][]string
+		}
+	}
+	linkStep struct {
+		Input    linkInput
+		Expect   linkExpect
+		Parallel []linkInput
+		Any      struct {
+			SameUserID  bool `yaml:"same_userid"`
+			Records     int
+			Merges      int
+			RealCreated int `yaml:"real_created"`
+		} `yaml:"expect_any_order"`
+	}
+	linkInput struct {
+		Op, AppID, OpenID, UnionID, UserID, Phone, Want, Env, Channel string
+		Consented, Snapshot                                           bool
+		SessionOpenID                                                 string `yaml:"session_openid"`
+		SessionUnionID                                                string `yaml:"session_unionid"`
+	}
+	linkExpect struct {
+		UserID  *string
+		nobody  bool
+		Code    string
+		Events  []string
+		Aliases map[string][]string
+	}
+)
+
+// UnmarshalYAML tells `userid: null` from no userid at all.
+func (e *linkExpect) UnmarshalYAML(n *yaml.Node) error {
+	type plain linkExpect
+	if err := n.Decode((*plain)(e)); err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == "userid" && n.Content[i+1].Tag == "!!null" {
+			e.nobody = true
+		}
+	}
+	return nil
+}
+
+func readCases(t *testing.T) []linkCase {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/linking.yaml")
+	must(t, err)
+	var all struct{ Cases []linkCase }
+	must(t, yaml.Unmarshal(raw, &all))
+	return all.Cases
+}
+
+// later says what a case needs that this version does not have.
+func (c linkCase) later() string {
+	for _, u := range c.Given.Users {
+		if u.Idle {
+			return "phone"
+		}
+	}
+	if c.Config.Policy == "many_unionids" {
+		return "many_unionids"
+	}
+	if len(c.Config.Standin) > 0 {
+		return "stand-ins"
+	}
+	for _, r := range c.Given.Records {
+		if r[2] != nil && *r[2] == *r[1] {
+			return "stand-ins"
+		}
+	}
+	for _, s := range c.Steps {
+		for _, in := range append(s.Parallel, s.Input) {
+			if in.Op != "" {
+				return "operations"
+			}
+			if in.Phone != "" {
+				return "phone"
+			}
+		}
+	}
+	return ""
+}
+
+func TestLinkingCases(t *testing.T) {
+	ran, left := 0, map[string]int{}
+	for _, c := range readCases(t) {
+		if why := c.later(); why != "" {
+			left[why]++
+			continue
+		}
+		ran++
+		t.Run(c.ID, func(t *testing.T) { runCase(t, c) })
+	}
+	// So that no case is left out unseen.
+	want := map[string]int{"phone": 28, "operations": 6, "many_unionids": 3, "stand-ins": 8}
+	if diff := cmp.Diff(want, left); ran != 64 || diff != "" {
+		t.Errorf("%d cases ran; left for later (-want +got):\n%s", ran, diff)
+	}
+}
+
+// caseRun is one case under way.
+type caseRun struct {
+	t     *testing.T
+	db    *DB
+	rules Rules
+	born  map[string]time.Time
+	names map[string]string // real id -> Vnew1, Unew1, ...
+	ids   map[string]string // the other way round
+	count map[Kind]int
+}
+
+var epoch = time.Unix(1_700_000_000, 0)
+
+func runCase(t *testing.T, c linkCase) {
+	r := &caseRun{t: t, db: newDB(t), born: map[string]time.Time{}, names: map[string]string{}, ids: map[string]string{}, count: map[Kind]int{}}
+	r.rules = Rules{FirstLogin: FirstLoginWeChatPhone, GuestsOff: c.Config.Guest != nil && !*c.Config.Guest}
+	if c.Config.Mode != "" {
+		r.rules.FirstLogin = FirstLogin(c.Config.Mode)
+	}
+	r.given(c)
+	for i, s := range c.Steps {
+		if len(s.Parallel) > 0 {
+			r.parallel(i, s)
+			continue
+		}
+		out, err := r.db.Link(t.Context(), r.rules, r.input(s.Input))
+		must(t, err)
+		r.compare(i, s.Expect, out)
+	}
+	if c.Final != nil {
+		r.final(c)
+	}
+}
+
+func (r *caseRun) exec(query string, args ...any) {
+	r.t.Helper()
+	_, err := r.db.write.ExecContext(r.t.Context(), query, args...)
+	must(r.t, err)
+}
+
+func (r *caseRun) given(c linkCase) {
+	for _, pass := range []bool{false, true} { // survivors first
+		for _, u := range c.Given.Users {
+			r.born[u.ID] = epoch.Add(time.Duration(u.Created) * time.Second)
+			if (u.Merged != "") != pass {
+				continue
+			}
+			var merged, at any
+			if u.Merged != "" {
+				r.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'guest', ?, 0) ON CONFLICT DO NOTHING`, u.Merged, millis(r.born[u.Merged]))
+				merged, at = u.Merged, 1 // of old, without an event
+			}
+			if u.Kind == "member" || u.Merged != "" {
+				r.exec(`INSERT INTO user (id, kind, created, last_seen, merged_into, merged_at) VALUES (?, ?, ?, 0, ?, ?)`,
+					u.ID, u.Kind, millis(r.born[u.ID]), merged, at)
+			}
+		}
+	}
+	row := func(id string) {
+		if strings.HasPrefix(id, "V") {
+			r.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'guest', ?, 0) ON CONFLICT DO NOTHING`, id, millis(r.born[id]))
+		}
+	}
+	for _, rec := range c.Given.Records {
+		if rec[3] != nil {
+			row(*rec[3])
+		}
+		if rec[2] == nil {
+			r.exec(`INSERT INTO identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, *rec[0], *rec[1], *rec[3])
+			continue
+		}
+		r.exec(`INSERT INTO unionid (scope, unionid, user_id) VALUES ('', ?, ?) ON CONFLICT DO NOTHING`, *rec[2], rec[3])
+		r.exec(`INSERT INTO identity (appid, openid, unionid, created) VALUES (?, ?, ?, 0)`, *rec[0], *rec[1], *rec[2])
+	}
+	for _, v := range c.Given.Visitors {
+		row(v[2])
+		r.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, v[0], v[1], v[2])
+	}
+}
+
+func (r *caseRun) input(in linkInput) Input {
+	id := in.UserID
+	if real, ok := r.ids[id]; ok {
+		id = real
+	}
+	out := Input{
+		AppID: in.AppID, OpenID: in.OpenID, UnionID: in.UnionID, UserID: id, Want: Want(in.Want),
+		Outside: in.Env == "outside" || in.OpenID == "", Consented: in.Consented, Snapshot: in.Snapshot,
+		SessionOpenID: in.SessionOpenID, SessionUnionID: in.SessionUnionID,
+	}
+	out.InBrowser = !out.Outside && in.Channel != "mini_program"
+	switch {
+	case strings.HasPrefix(in.UserID, "V"):
+		out.UserKind = Guest
+		out.UserBorn = r.born[in.UserID]
+		if out.UserBorn.IsZero() {
+			out.UserBorn = time.Now()
+		}
+	case in.UserID != "":
+		out.UserKind = Member
+	}
+	if in.SessionOpenID != "" {
+		// No two apps of the cases share an openid.
+		appID, err := text(r.t.Context(), r.db.read, `SELECT appid FROM identity WHERE openid = ? UNION SELECT appid FROM visitor WHERE openid = ?`, in.SessionOpenID, in.SessionOpenID)
+		must(r.t, err)
+		if out.SessionAppID = appID; in.SessionOpenID == in.OpenID {
+			out.SessionAppID = in.AppID
+		}
+	}
+	return out
+}
+
+// name returns the case's name of a user id, giving new ones their names in
+// the order they turn up.
+func (r *caseRun) name(id string) string {
+	if _, err := strconv.ParseInt(id, 10, 64); err != nil {
+		return id
+	}
+	if n, ok := r.names[id]; ok {
+		return n
+	}
+	u, err := readUser(r.t.Context(), r.db.read, id)
+	must(r.t, err)
+	kind, prefix := Guest, "V"
+	if u != nil && u.kind == Member {
+		kind, prefix = Member, "U"
+	}
+	r.count[kind]++
+	n := fmt.Sprintf("%snew%d", prefix, r.count[kind])
+	r.names[id], r.ids[n] = n, id
+	return n
+}
+
+func (r *caseRun) compare(i int, want linkExpect, got Outcome) {
+	r.t.Helper()
+	checkInvariants(r.t, r.db)
+	switch {
+	case want.nobody:
+		if got.UserID != "" {
+			r.t.Errorf("step %d serves %s, want nobody", i+1, r.name(got.UserID))
+		}
+	case want.UserID != nil && *want.UserID == "EPHEMERAL":
+		if u, err := readUser(r.t.Context(), r.db.read, got.UserID); err != nil || u != nil || got.Kind != Guest {
+			r.t.Errorf("step %d: %+v is stored: %v, %v", i+1, got, u, err)
+		}
+	case want.UserID != nil:
+		if n := r.name(got.UserID); n != *want.UserID {
+			r.t.Errorf("step %d serves %s, want %s", i+1, n, *want.UserID)
+		}
+	}
+	if want.Code != "" && string(got.Code) != want.Code {
+		r.t.Errorf("step %d: code %s, want %s", i+1, got.Code, want.Code)
+	}
+	var events []string
+	for _, e := range got.Events {
+		events = append(events, r.event(e))
+		if m, ok := e.Data.(Merged); ok && want.Aliases[r.name(m.To)] != nil {
+			if aliases := r.all(m.Aliases); len(aliases) == len(want.Aliases[r.name(m.To)]) && !slices.Equal(aliases, sorted(want.Aliases[r.name(m.To)])) {
+				r.t.Errorf("step %d: aliases %v", i+1, aliases)
+			}
+		}
+	}
+	if diff := cmp.Diff(sorted(want.Events), sorted(events)); diff != "" {
+		r.t.Errorf("step %d, events (-want +got):\n%s", i+1, diff)
+	}
+}
+
+func (r *caseRun) all(ids []string) []string {
+	var names []string
+	for _, id := range ids {
+		names = append(names, r.name(id))
+	}
+	return sorted(names)
+}
+
+func sorted(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return s
+}
+
+func (r *caseRun) event(e Event) string {
+	switch d := e.Data.(type) {
+	case Merged:
+		return fmt.Sprintf("%s %s->%s", e.Type, r.name(d.From), r.name(d.To))
+	case Linked:
+		return fmt.Sprintf("%s %s/%s", e.Type, d.AppID, d.OpenID)
+	case Conflict:
+		return fmt.Sprintf("%s %s", e.Type, d.Code)
+	default:
+		return fmt.Sprintf("%s %s", e.Type, r.name(e.Subject))
+	}
+}
+
+func (r *caseRun) parallel(i int, s linkStep) {
+	r.t.Helper()
+	var wg sync.WaitGroup
+	outs, errs := make([]Outcome, len(s.Parallel)), make([]error, len(s.Parallel))
+	for n, in := range s.Parallel {
+		in := r.input(in)
+		wg.Go(func() { outs[n], errs[n] = r.db.Link(r.t.Context(), r.rules, in) })
+	}
+	wg.Wait()
+	served, merges, created := map[string]bool{}, 0, 0
+	for n, out := range outs {
+		must(r.t, errs[n])
+		u, err := readUser(r.t.Context(), r.db.read, out.UserID)
+		must(r.t, err)
+		if u != nil && u.mergedInto != "" {
+			served[u.mergedInto] = true
+		} else {
+			served[out.UserID] = true
+		}
+		for _, e := range out.Events {
+			switch e.Type {
+			case EventUserMerged:
+				merges++
+			case EventUserCreated:
+				created++
+			}
+		}
+	}
+	var records int
+	must(r.t, r.db.read.QueryRow(`SELECT count(*) FROM identity`).Scan(&records))
+	if s.Any.SameUserID && len(served) != 1 || records != s.Any.Records || merges != s.Any.Merges || created != s.Any.RealCreated {
+		r.t.Errorf("step %d: %d users, %d records, %d merges, %d created, want %+v", i+1, len(served), records, merges, created, s.Any)
+	}
+}
+
+func (r *caseRun) final(c linkCase) {
+	r.t.Helper()
+	var want, got []string
+	str := func(s *string) string {
+		if s == nil {
+			return "null"
+		}
+		return *s
+	}
+	for _, rec := range c.Final.Records {
+		want = append(want, strings.Join([]string{str(rec[0]), str(rec[1]), str(rec[2]), str(rec[3])}, " "))
+	}
+	for _, v := range c.Final.Visitors {
+		want = append(want, "visitor "+strings.Join(v, " "))
+	}
+	for _, l := range append(linesOf(r.t, r.db, `SELECT i.appid || ' ' || i.openid || ' ' || coalesce(i.unionid, 'null') || ' ' || coalesce(i.user_id, u.user_id, 'null')
+		FROM identity i LEFT JOIN unionid u ON u.scope = i.scope AND u.unionid = i.unionid`),
+		linesOf(r.t, r.db, `SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id FROM visitor`)...) {
+		at := strings.LastIndexByte(l, ' ') + 1
+		got = append(got, l[:at]+r.name(l[at:]))
+	}
+	if diff := cmp.Diff(sorted(want), sorted(got)); diff != "" {
+		r.t.Errorf("stored in the end (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,136 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// IDConfig says what new user ids look like.
+type IDConfig struct {
+	// UUID makes ids random UUIDs instead of integers: version 4 of RFC 9562,
+	// since an id that shops print and log should not tell its age.
+	UUID  bool
+	Start int64 // the first integer; default 1,000,000,000
+}
+
+const (
+	defaultStart = 1_000_000_000
+	blockSize    = 1000
+	blockName    = "user"
+)
+
+func (c IDConfig) withDefaults() IDConfig {
+	if c.Start == 0 {
+		c.Start = defaultStart
+	}
+	return c
+}
+
+// idSource hands out user ids. Integers are reserved in blocks: a visitor costs
+// no write, and what is left of a block after a restart is lost, never given
+// twice.
+type idSource struct {
+	db  *DB
+	cfg IDConfig
+
+	lock       chan struct{} // a mutex that a deadline can stop waiting for
+	next, last int64         // of the block; next >= last: used up
+	unused     []string
+}
+
+func newIDSource(db *DB, cfg IDConfig) *idSource {
+	return &idSource{db: db, cfg: cfg.withDefaults(), lock: make(chan struct{}, 1)}
+}
+
+// NewGuestID returns an id that nobody has had before. Nothing is stored for
+// it.
+func (db *DB) NewGuestID(ctx context.Context) (string, error) { return db.ids.take(ctx) }
+
+// take returns an id that nobody has had before.
+func (s *idSource) take(ctx context.Context) (string, error) {
+	if s.cfg.UUID {
+		return newUUID(), nil
+	}
+	select {
+	case s.lock <- struct{}{}:
+	case <-ctx.Done():
+		return "", fmt.Errorf("waiting for user ids: %w", ctx.Err())
+	}
+	defer func() { <-s.lock }()
+	if n := len(s.unused); n > 0 {
+		id := s.unused[n-1]
+		s.unused = s.unused[:n-1]
+		return id, nil
+	}
+	if s.next >= s.last {
+		first, err := s.reserve(ctx)
+		if err != nil {
+			return "", fmt.Errorf("reserving user ids: %w", err)
+		}
+		s.next, s.last = first, first+blockSize
+	}
+	s.next++
+	return strconv.FormatInt(s.next-1, 10), nil
+}
+
+// giveBack returns an id that was taken and shown to nobody. It never waits: an
+// id may be lost.
+func (s *idSource) giveBack(id string) {
+	if s.cfg.UUID {
+		return
+	}
+	select {
+	case s.lock <- struct{}{}:
+		s.unused = append(s.unused, id)
+		<-s.lock
+	default:
+	}
+}
+
+// reserve takes the next block, at Start or behind all that were taken before.
+func (s *idSource) reserve(ctx context.Context) (first int64, err error) {
+	err = s.db.inTx(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `
+			INSERT INTO id_block (name, next) VALUES (?, ? + ?)
+			ON CONFLICT (name) DO UPDATE SET next = max(next, excluded.next - ?) + ?
+			RETURNING next - ?`,
+			blockName, s.cfg.Start, blockSize, blockSize, blockSize, blockSize).Scan(&first)
+	})
+	return first, err
+}
+
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// compareIDs orders user ids: numbers first and by value, so that 9 is smaller
+// than 10, then all others, byte by byte.
+func compareIDs(a, b string) int {
+	x, xok := number(a)
+	y, yok := number(b)
+	switch {
+	case xok && yok:
+		return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(x, y), strings.Compare(a, b))
+	case xok:
+		return -1
+	case yok:
+		return 1
+	}
+	return strings.Compare(a, b)
+}
+
+// number returns the digits of a decimal number without its leading zeros.
+func number(id string) (string, bool) {
+	if id == "" || strings.Trim(id, "0123456789") != "" {
+		return "", false
+	}
+	return strings.TrimLeft(id, "0"), true
+}

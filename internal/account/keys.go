@@ -1,0 +1,68 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// AssertionKey is a key that assertions are signed with, at rest. What is
+// sealed in it is not this package's to know.
+type AssertionKey struct {
+	ID, Algorithm, Sealed            string
+	CreatedAt, ActiveFrom, ExpiresAt time.Time
+}
+
+// AssertionKeys returns every stored key.
+func (db *DB) AssertionKeys(ctx context.Context) ([]AssertionKey, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created, active_from, expires FROM assertion_key ORDER BY active_from, id`)
+	if err != nil {
+		return nil, fmt.Errorf("reading assertion keys: %w", err)
+	}
+	defer rows.Close()
+	var all []AssertionKey
+	for rows.Next() {
+		var k AssertionKey
+		var created, from, expires int64
+		if err := rows.Scan(&k.ID, &k.Algorithm, &k.Sealed, &created, &from, &expires); err != nil {
+			return nil, err
+		}
+		k.CreatedAt, k.ActiveFrom, k.ExpiresAt = fromMillis(created), fromMillis(from), fromMillis(expires)
+		all = append(all, k)
+	}
+	return all, rows.Err()
+}
+
+// AddAssertionKey stores k unless there is a key of the same algorithm and
+// time already: of two instances that both make one, the first wins.
+func (db *DB) AddAssertionKey(ctx context.Context, k AssertionKey) (added bool, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `
+			INSERT INTO assertion_key (id, algorithm, sealed, created, active_from, expires) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`,
+			k.ID, k.Algorithm, k.Sealed, millis(k.CreatedAt), millis(k.ActiveFrom), millis(k.ExpiresAt))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		added = n == 1
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("storing an assertion key: %w", err)
+	}
+	return added, nil
+}
+
+// DeleteAssertionKey removes a key; one that is not there is no error.
+func (db *DB) DeleteAssertionKey(ctx context.Context, id string) error {
+	err := db.inTx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM assertion_key WHERE id = ?`, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("deleting an assertion key: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Link takes what has just been proved about a visitor and says who he is now,
+// after storing, linking and merging what the linking rules ask for. Login and
+// binding are this one operation. It is one transaction; a visitor of whom
+// nothing new is learnt costs no write.
+func (db *DB) Link(ctx context.Context, rules Rules, in Input) (Outcome, error) {
+	if in.Snapshot {
+		return db.snapshot(ctx, rules)
+	}
+	if (in.OpenID == "") != (in.AppID == "") || in.UnionID != "" && in.OpenID == "" {
+		return Outcome{}, errors.New("linking: an openid comes with its appid, and a unionid with both")
+	}
+	f, p, err := db.decideReading(ctx, rules, in)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("linking: %w", err)
+	}
+	if p.writes() {
+		out, err := db.linkWriting(ctx, rules, in)
+		if err != nil {
+			return Outcome{}, fmt.Errorf("linking: %w", err)
+		}
+		return out, nil
+	}
+	if p.serve == newGuest { // stored nowhere
+		if p.serve, err = db.ids.take(ctx); err != nil {
+			return Outcome{}, fmt.Errorf("linking: %w", err)
+		}
+	}
+	return f.outcome(&p), nil
+}
+
+// linkWriting decides again, under the write lock, and stores the plan.
+func (db *DB) linkWriting(ctx context.Context, rules Rules, in Input) (Outcome, error) {
+	var out Outcome
+	var a *applier
+	err := retry(ctx, func() error {
+		// Reserving ids needs the one connection that writes, so an id that
+		// may be needed is taken before. A failed attempt loses it: it may be
+		// the very key that was there already.
+		id, err := db.ids.take(ctx)
+		if err != nil {
+			return err
+		}
+		err = db.tryTx(ctx, func(tx *sql.Tx) error {
+			f, p, err := consider(ctx, tx, rules, in)
+			if err != nil {
+				return err
+			}
+			a = &applier{ctx: ctx, tx: tx, facts: &f, plan: p, freshID: id}
+			if err := a.apply(); err != nil {
+				return err
+			}
+			out = f.outcome(&a.plan)
+			return nil
+		})
+		if err == nil && out.UserID != id {
+			db.ids.giveBack(id)
+		}
+		return err
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	if a.rebound {
+		db.log.Error("more than 20 unionids an hour have changed; was the app bound to another Open Platform account?",
+			"appid", in.AppID)
+	}
+	out.Events = a.events
+	db.changed(a.changed)
+	return out, nil
+}
+
+// snapshot is G1: everything in the answer is virtual, so nothing is stored.
+func (db *DB) snapshot(ctx context.Context, rules Rules) (Outcome, error) {
+	out := Outcome{Code: CodeSnapshot}
+	if rules.GuestsOff {
+		return out, nil
+	}
+	id, err := db.ids.take(ctx)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("linking: %w", err)
+	}
+	out.UserID, out.Kind, out.Born = id, Guest, birth(time.Now())
+	return out, nil
+}
+
+// consider reads the facts and decides. Conflicts matter only to a visit that
+// makes a link or is refused one, so few visits look for them.
+func consider(ctx context.Context, q querier, rules Rules, in Input) (facts, plan, error) {
+	f, err := readFacts(ctx, q, rules, in)
+	if err != nil {
+		return f, plan{}, err
+	}
+	p := decide(&f)
+	if !p.linkRow && p.fill == nil && p.conflict == nil {
+		return f, p, nil
+	}
+	if err := f.readConflicts(ctx, q); err != nil {
+		return f, plan{}, err
+	}
+	return f, decide(&f), nil
+}
+
+// decideReading decides in one read transaction, which locks nobody out.
+func (db *DB) decideReading(ctx context.Context, rules Rules, in Input) (f facts, p plan, err error) {
+	err = retry(ctx, func() error {
+		tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		f, p, err = consider(ctx, tx, rules, in)
+		return errors.Join(err, tx.Rollback())
+	})
+	return f, p, err
+}
+
+func (f *facts) outcome(p *plan) Outcome {
+	out := Outcome{UserID: p.serve, Kind: p.kind, Code: p.code, UnionID: p.unionID}
+	if p.kind != Guest {
+		return out
+	}
+	out.Born = birth(f.now)
+	for _, u := range []*user{f.came, f.target, f.visitor, f.ownerOf} {
+		if u != nil && u.id == p.serve {
+			out.Born = u.created
+		}
+	}
+	return out
+}
+
+// birth is a time of birth as a session token keeps it, in whole seconds, so
+// that a guest is as old by his token as by his row.
+func birth(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

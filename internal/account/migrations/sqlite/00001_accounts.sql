@@ -1,0 +1,120 @@
+-- +goose Up
+
+-- A guest has a row once it is linked or merged; a member always has one.
+-- Times are Unix milliseconds. Ids compare byte for byte.
+CREATE TABLE user (
+	id            TEXT PRIMARY KEY,
+	kind          TEXT NOT NULL CHECK (kind IN ('guest', 'member')),
+	created       INTEGER NOT NULL,
+	last_seen     INTEGER NOT NULL,
+	merged_into   TEXT REFERENCES user (id), -- always the survivor, in one hop
+	merged_at     INTEGER,
+	cancelled     INTEGER,
+	sessions_from INTEGER,                   -- sessions issued before are dead
+	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX user_merged_into ON user (merged_into) WHERE merged_into IS NOT NULL;
+
+-- The user hangs on the unionid, so that one unionid cannot have two. Scope is
+-- empty for real unionids and the appid for openids that stand in for one.
+CREATE TABLE unionid (
+	scope   TEXT NOT NULL,
+	unionid TEXT NOT NULL,
+	user_id TEXT REFERENCES user (id),
+	PRIMARY KEY (scope, unionid)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX unionid_user ON unionid (user_id, scope);
+
+-- user_id is set only while the unionid is unknown, which only an import makes.
+CREATE TABLE identity (
+	appid   TEXT NOT NULL,
+	openid  TEXT NOT NULL,
+	scope   TEXT NOT NULL DEFAULT '',
+	unionid TEXT,
+	user_id TEXT REFERENCES user (id),
+	created INTEGER NOT NULL,
+	PRIMARY KEY (appid, openid),
+	UNIQUE (appid, unionid),
+	FOREIGN KEY (scope, unionid) REFERENCES unionid (scope, unionid),
+	CHECK ((unionid IS NULL) <> (user_id IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identity_unionid ON identity (scope, unionid);
+CREATE INDEX identity_user ON identity (user_id) WHERE user_id IS NOT NULL;
+
+-- An openid whose unionid is unknown, with its guest. Never an identity.
+CREATE TABLE visitor (
+	appid    TEXT NOT NULL,
+	openid   TEXT NOT NULL,
+	guest_id TEXT NOT NULL REFERENCES user (id),
+	created  INTEGER NOT NULL,
+	PRIMARY KEY (appid, openid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX visitor_guest ON visitor (guest_id);
+
+CREATE TABLE event (
+	seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+	id      TEXT NOT NULL UNIQUE,
+	type    TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	time    INTEGER NOT NULL,
+	data    TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_subject ON event (subject, seq);
+
+-- What was asked for and refused. The parties make an open conflict unique.
+CREATE TABLE conflict (
+	id      TEXT PRIMARY KEY,
+	code    TEXT NOT NULL,
+	parties TEXT NOT NULL,
+	appid   TEXT NOT NULL,
+	openid  TEXT NOT NULL,
+	opened  INTEGER NOT NULL,
+	closed  INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX conflict_open ON conflict (code, parties) WHERE closed IS NULL;
+CREATE INDEX conflict_openid ON conflict (appid, openid) WHERE closed IS NULL;
+
+-- A session is dead from its time on, and forgotten when no token of it is left.
+CREATE TABLE revocation (
+	session_id TEXT PRIMARY KEY,
+	dies       INTEGER NOT NULL,
+	forget     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revocation_forget ON revocation (forget);
+
+-- What caches have to forget; read by every instance.
+CREATE TABLE invalidation (
+	seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+	user_id    TEXT,
+	session_id TEXT,
+	time       INTEGER NOT NULL,
+	CHECK ((user_id IS NULL) <> (session_id IS NULL))
+) STRICT;
+
+-- The next id that no instance has reserved.
+CREATE TABLE id_block (
+	name TEXT PRIMARY KEY,
+	next INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE assertion_key (
+	id          TEXT PRIMARY KEY,
+	algorithm   TEXT NOT NULL,
+	sealed      TEXT NOT NULL,
+	created     INTEGER NOT NULL,
+	active_from INTEGER NOT NULL,
+	expires     INTEGER NOT NULL,
+	UNIQUE (algorithm, active_from)
+) STRICT, WITHOUT ROWID;
+
+-- +goose Down
+DROP TABLE assertion_key;
+DROP TABLE id_block;
+DROP TABLE invalidation;
+DROP TABLE revocation;
+DROP TABLE conflict;
+DROP TABLE event;
+DROP TABLE visitor;
+DROP TABLE identity;
+DROP TABLE unionid;
+DROP TABLE user;

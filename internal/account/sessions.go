@@ -1,0 +1,229 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// previousFor bounds X-User-Previous-ID in time; resolveSQL bounds its number.
+const previousFor = 30 * 24 * time.Hour
+
+// resolveSQL reads all that Resolve looks at in one statement, so in one state
+// of the database: the revocation, the user, whom he was merged into, the user
+// of the sealed unionid, and the ids merged into the current user.
+const resolveSQL = `
+SELECT 'revocation' AS what, '' AS id, '' AS kind, dies AS n, 0 AS cancelled FROM revocation WHERE session_id = ?
+UNION ALL
+SELECT 'user', id, kind, coalesce(sessions_from, 0), CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END FROM user WHERE id = ?
+UNION ALL
+SELECT 'target', t.id, t.kind, coalesce(t.sessions_from, 0), CASE WHEN t.cancelled IS NULL THEN 0 ELSE 1 END
+FROM user u JOIN user t ON t.id = u.merged_into WHERE u.id = ?
+UNION ALL
+SELECT 'owner', user_id, '', 0, 0 FROM unionid WHERE scope = '' AND unionid = ? AND user_id IS NOT NULL
+UNION ALL
+SELECT * FROM (
+	SELECT 'previous', id, kind, merged_at, 0 FROM user
+	WHERE merged_into = coalesce((SELECT merged_into FROM user WHERE id = ?), ?) AND merged_at > ?
+	ORDER BY merged_at DESC, id DESC LIMIT 20
+) AS p`
+
+// Resolve returns whom a session stands for now. ErrSessionDead means that it
+// stands for nobody any more.
+func (db *DB) Resolve(ctx context.Context, ref SessionRef) (Resolved, error) {
+	now := time.Now()
+	var s standing
+	err := retry(ctx, func() (err error) {
+		s, err = db.standing(ctx, ref, now)
+		return err
+	})
+	if err != nil {
+		return Resolved{}, fmt.Errorf("resolving a session: %w", err)
+	}
+	return s.resolve(ref, now)
+}
+
+// standing is what resolveSQL finds.
+type standing struct {
+	user, target *user
+	dies         time.Time // of the revocation; zero: there is none
+	owner        string    // user of the sealed unionid
+	previous     []string  // of the target, else of the user
+}
+
+func (db *DB) standing(ctx context.Context, ref SessionRef, now time.Time) (s standing, err error) {
+	rows, err := db.resolve.QueryContext(ctx, ref.ID, ref.UserID, ref.UserID, ref.UnionID,
+		ref.UserID, ref.UserID, millis(now.Add(-previousFor)))
+	if err != nil {
+		return s, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var what string
+		var n int64
+		u := &user{stored: true}
+		if err := rows.Scan(&what, &u.id, &u.kind, &n, &u.cancelled); err != nil {
+			return s, err
+		}
+		if n > 0 {
+			u.sessionsFrom = fromMillis(n)
+		}
+		switch what {
+		case "revocation":
+			s.dies = fromMillis(n)
+		case "user":
+			s.user = u
+		case "target":
+			s.target = u
+		case "owner":
+			s.owner = u.id
+		case "previous":
+			s.previous = append(s.previous, u.id)
+		}
+	}
+	return s, rows.Err()
+}
+
+// resolve applies the rules to what was found.
+func (s *standing) resolve(ref SessionRef, now time.Time) (Resolved, error) {
+	res := Resolved{DiesAt: s.dies}
+	if !s.dies.IsZero() && !now.Before(s.dies) {
+		return Resolved{}, ErrSessionDead
+	}
+	if ref.UserID == "" {
+		return res, nil
+	}
+	u := s.user
+	if u == nil {
+		u = &user{id: ref.UserID, kind: Guest} // has no row before he is linked
+	}
+	if u.kind != ref.Kind || u.dead(ref.IssuedAt) {
+		return Resolved{}, ErrSessionDead
+	}
+	if t := s.target; t != nil {
+		switch {
+		case t.dead(ref.IssuedAt):
+			return Resolved{}, ErrSessionDead
+		case u.kind == Member, t.kind == Guest, s.owner == t.id:
+			u = t
+		case s.dies.IsZero():
+			return Resolved{}, ErrSessionDead
+		default:
+			s.previous = nil // rotated away a moment ago: served as what it was
+		}
+	}
+	res.UserID, res.Kind, res.Previous = u.id, u.kind, s.previous
+	return res, nil
+}
+
+// RevokeSession ends a session at a time: at once, or after the grace of a
+// rotation. A second call can only bring the end forward. After forgetAt every
+// token of the session has expired by itself.
+func (db *DB) RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error {
+	inv := Invalidation{SessionID: id}
+	err := db.inTx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO revocation (session_id, dies, forget) VALUES (?, ?, ?)
+			ON CONFLICT (session_id) DO UPDATE SET dies = min(dies, excluded.dies), forget = max(forget, excluded.forget)`,
+			id, millis(at), millis(forgetAt))
+		if err != nil {
+			return err
+		}
+		return invalidate(ctx, tx, &inv)
+	})
+	if err != nil {
+		return fmt.Errorf("revoking a session: %w", err)
+	}
+	db.changed([]Invalidation{inv})
+	return nil
+}
+
+// ErrUnknownUser means that no row has that user id.
+var ErrUnknownUser = errors.New("unknown user")
+
+// RevokeUser ends every session of a member or of a guest with a row, those
+// under ids that were merged into him included. A replaced id stands for its
+// survivor.
+func (db *DB) RevokeUser(ctx context.Context, id string) error {
+	var inv Invalidation
+	err := db.inTx(ctx, func(tx *sql.Tx) error {
+		survivor, err := text(ctx, tx, `SELECT coalesce(merged_into, id) FROM user WHERE id = ?`, id)
+		if err != nil {
+			return err
+		}
+		if survivor == "" {
+			return ErrUnknownUser
+		}
+		// Sessions know their birth in seconds: those of this second die too.
+		from := millis(time.Now().Truncate(time.Second).Add(time.Second))
+		_, err = tx.ExecContext(ctx, `UPDATE user SET sessions_from = ? WHERE id = ? OR merged_into = ?`, from, survivor, survivor)
+		if err != nil {
+			return err
+		}
+		inv = Invalidation{UserID: survivor}
+		return invalidate(ctx, tx, &inv)
+	})
+	if err != nil {
+		return fmt.Errorf("revoking the sessions of a user: %w", err)
+	}
+	db.changed([]Invalidation{inv})
+	return nil
+}
+
+// invalidate appends to the log and gives inv its number there.
+func invalidate(ctx context.Context, tx *sql.Tx, inv *Invalidation) error {
+	return tx.QueryRowContext(ctx, `INSERT INTO invalidation (user_id, session_id, time)
+		VALUES (nullif(?, ''), nullif(?, ''), ?) RETURNING seq`,
+		inv.UserID, inv.SessionID, millis(time.Now())).Scan(&inv.Seq)
+}
+
+const (
+	// catchUp is how far back a reader begins, for what was cached while its
+	// process started.
+	catchUp = 5 * time.Minute
+	// invalidationKept bounds how long a reader may be away.
+	invalidationKept = 24 * time.Hour
+)
+
+// Invalidations returns what caches have to forget after a number, in order.
+// after 0 is a reader who begins: he gets the last five minutes. None is left
+// out, since SQLite's one writer commits in the order of the numbers. What is
+// cached is out of date when its session is named, or the user it stands for.
+func (db *DB) Invalidations(ctx context.Context, after int64) ([]Invalidation, error) {
+	var since int64
+	if after == 0 {
+		since = millis(time.Now().Add(-catchUp))
+	}
+	rows, err := db.read.QueryContext(ctx, `
+		SELECT seq, coalesce(user_id, ''), coalesce(session_id, '') FROM invalidation
+		WHERE seq > ? AND time >= ? ORDER BY seq`, after, since)
+	if err != nil {
+		return nil, fmt.Errorf("reading the invalidation log: %w", err)
+	}
+	defer rows.Close()
+	var all []Invalidation
+	for rows.Next() {
+		var inv Invalidation
+		if err := rows.Scan(&inv.Seq, &inv.UserID, &inv.SessionID); err != nil {
+			return nil, err
+		}
+		all = append(all, inv)
+	}
+	return all, rows.Err()
+}
+
+// Prune removes revocations of sessions that have expired and invalidations
+// that every instance has read long ago.
+func (db *DB) Prune(ctx context.Context, now time.Time) error {
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM revocation WHERE forget <= ?`, millis(now)); err != nil {
+			return fmt.Errorf("pruning revocations: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM invalidation WHERE time < ?`, millis(now.Add(-invalidationKept))); err != nil {
+			return fmt.Errorf("pruning the invalidation log: %w", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,279 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// resolved asks whom a session stands for, in words: the user, `dead`.
+func (w *world) resolved(ref SessionRef) string {
+	w.t.Helper()
+	if ref.IssuedAt.IsZero() {
+		ref.IssuedAt = time.Now()
+	}
+	res, err := w.db.Resolve(w.t.Context(), ref)
+	if errors.Is(err, ErrSessionDead) {
+		if res.UserID != "" {
+			w.t.Errorf("a dead session stands for %s", res.UserID)
+		}
+		return "dead"
+	}
+	must(w.t, err)
+	said := fmt.Sprintf("%s %s", res.Kind, res.UserID)
+	if len(res.Previous) > 0 {
+		said += " previous " + strings.Join(res.Previous, ",")
+	}
+	if !res.DiesAt.IsZero() {
+		said += " dies"
+	}
+	return said
+}
+
+func TestResolve(t *testing.T) {
+	given := []string{
+		"member U1", "member U2", "merged U2 U1", "member U3", "cancelled U3", "member U4", "merged U4 U3",
+		"guest V1 1", "identity oa x X V1", "guest V2 2", "merged V2 V1", "guest V3 3", "merged V3 U1", "identity oa y Y U1",
+		"identity oa z Z U3", "guest V5 5", "merged V5 U3", "identity oa n N -",
+	}
+	for _, c := range []struct {
+		name string
+		ref  SessionRef
+		want string
+	}{
+		{"a guest without a row is a guest", SessionRef{UserID: "V9", Kind: Guest}, "guest V9"},
+		{"a member without a row is dead", SessionRef{UserID: "U9", Kind: Member}, "dead"},
+		{"a session without a user stays so", SessionRef{}, " "},
+		{"a member", SessionRef{UserID: "U1", Kind: Member}, "member U1"},
+		{"a linked guest", SessionRef{UserID: "V1", Kind: Guest}, "guest V1"},
+		{"a cancelled member is dead", SessionRef{UserID: "U3", Kind: Member}, "dead"},
+		{"a merged member is followed", SessionRef{UserID: "U2", Kind: Member}, "member U1"},
+		{"but not to a cancelled one", SessionRef{UserID: "U4", Kind: Member}, "dead"},
+		{"a guest is followed into a guest", SessionRef{UserID: "V2", Kind: Guest}, "guest V1"},
+		{"a guest is not followed into a member", SessionRef{UserID: "V3", Kind: Guest}, "dead"},
+		{"unless the sealed unionid is the member's", SessionRef{UserID: "V3", Kind: Guest, UnionID: "Y"}, "member U1"},
+		{"another's unionid proves nothing", SessionRef{UserID: "V3", Kind: Guest, UnionID: "X"}, "dead"},
+		{"nor does one that nobody has", SessionRef{UserID: "V3", Kind: Guest, UnionID: "Q"}, "dead"},
+		{"nor one without a user", SessionRef{UserID: "V3", Kind: Guest, UnionID: "N"}, "dead"},
+		{"nor ids in another case", SessionRef{UserID: "V3", Kind: Guest, UnionID: "y"}, "dead"},
+		{"a proven guest is not followed to a cancelled member", SessionRef{UserID: "V5", Kind: Guest, UnionID: "Z"}, "dead"},
+		{"a guest's session is no key to a member of that id", SessionRef{UserID: "U1", Kind: Guest}, "dead"},
+		{"nor a member's to a guest", SessionRef{UserID: "V1", Kind: Member}, "dead"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			diff(t, "resolved", c.want, newWorld(t, Rules{}, given...).resolved(c.ref))
+		})
+	}
+}
+
+func TestRotatedSessionIsServedAsWhatItWasAndThenDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Rules{})
+		out := w.link(proved("oa", "x", "X").as("V1").login())
+		ctx, now := t.Context(), time.Now()
+		member := "member " + out.UserID + " previous V1"
+		old := SessionRef{ID: "old", UserID: "V1", Kind: Guest}
+		proven := SessionRef{ID: "proven", UserID: "V1", Kind: Guest, UnionID: "X"}
+		diff(t, "not rotated and not proven", "dead", w.resolved(old))
+		for _, id := range []string{"old", "proven"} {
+			must(t, w.db.RevokeSession(ctx, id, now.Add(time.Minute), now.Add(time.Hour)))
+		}
+		diff(t, "rotated", "guest V1 dies", w.resolved(old))
+		diff(t, "rotated and proven", member+" dies", w.resolved(proven))
+		res, err := w.db.Resolve(ctx, SessionRef{ID: "old", UserID: "V1", Kind: Guest, IssuedAt: now})
+		must(t, err)
+		if !res.DiesAt.Equal(now.Add(time.Minute).Truncate(time.Millisecond)) {
+			t.Errorf("dies at %s", res.DiesAt)
+		}
+		time.Sleep(time.Minute)
+		diff(t, "after the grace", "dead", w.resolved(old))
+		diff(t, "after the grace, proven", "dead", w.resolved(proven))
+		diff(t, "the member's own session", member, w.resolved(SessionRef{ID: "new", UserID: out.UserID, Kind: Member}))
+	})
+}
+
+func TestRevokingAgainOnlyBringsTheEndForward(t *testing.T) {
+	w := newWorld(t, Rules{}, "member U1")
+	ctx, now := t.Context(), time.Now()
+	ref := SessionRef{ID: "s", UserID: "U1", Kind: Member}
+	must(t, w.db.RevokeSession(ctx, "s", now.Add(time.Hour), now.Add(2*time.Hour)))
+	must(t, w.db.RevokeSession(ctx, "s", now.Add(3*time.Hour), now.Add(4*time.Hour)))
+	diff(t, "ends and is forgotten after, in hours", []string{"1 4"}, w.lines(`SELECT
+		((dies - ?) / 3600000) || ' ' || ((forget - ?) / 3600000) FROM revocation`, millis(now), millis(now)))
+	diff(t, "in its grace", "member U1 dies", w.resolved(ref))
+	must(t, w.db.RevokeSession(ctx, "s", now, now.Add(time.Minute)))
+	diff(t, "at once", "dead", w.resolved(ref))
+	diff(t, "another session", "member U1", w.resolved(SessionRef{ID: "t", UserID: "U1", Kind: Member}))
+}
+
+func TestRevokeUserEndsEverySessionOfThePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, phoneMode(), "guest V2 2", "visitor oa x V2", "guest V3 3", "merged V3 V2", "member U1", "member U5", "merged U5 U1")
+		ctx, issued := t.Context(), time.Now()
+		time.Sleep(time.Hour)
+		must(t, w.db.RevokeUser(ctx, "V2"))
+		must(t, w.db.RevokeUser(ctx, "U5")) // by a previous id
+		refs := map[string]SessionRef{
+			"himself": {UserID: "V2", Kind: Guest, IssuedAt: issued}, "under a merged id": {UserID: "V3", Kind: Guest, IssuedAt: issued},
+			"the survivor": {UserID: "U1", Kind: Member, IssuedAt: issued}, "under the previous id": {UserID: "U5", Kind: Member, IssuedAt: issued},
+			"issued in the very second": {UserID: "V2", Kind: Guest, IssuedAt: time.Now().Truncate(time.Second)},
+		}
+		for what, ref := range refs {
+			diff(t, what, "dead", w.resolved(ref))
+		}
+		// V1 is older, so V2 merges into it; what was revoked stays so.
+		diff(t, "merged", "V1, guest, merged V2>V1", w.said(w.link(at("oa", "x").as("V1"))))
+		for what, ref := range refs {
+			diff(t, what+", after a merge", "dead", w.resolved(ref))
+		}
+		time.Sleep(2 * time.Second)
+		diff(t, "a new login", "member U1", w.resolved(SessionRef{UserID: "U1", Kind: Member}))
+		if err := w.db.RevokeUser(ctx, "nobody"); !errors.Is(err, ErrUnknownUser) {
+			t.Errorf("revoking nobody: %v", err)
+		}
+	})
+}
+
+func TestPreviousIDsOfTheLast30DaysNewestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, phoneMode(), "member U1", "identity oa x X U1")
+		ref := SessionRef{UserID: "U1", Kind: Member}
+		var want []string
+		for i := range 25 {
+			in := proved("oa", "x", "X")
+			in.UserID, in.UserKind, in.UserBorn = "V"+strconv.Itoa(i), Guest, time.Now()
+			w.link(in)
+			want = append([]string{in.UserID}, want...)
+			time.Sleep(24 * time.Hour)
+		}
+		res, err := w.db.Resolve(t.Context(), ref)
+		must(t, err)
+		diff(t, "previous", want[:20], res.Previous)
+		time.Sleep(20*24*time.Hour - time.Minute)
+		res, err = w.db.Resolve(t.Context(), ref)
+		must(t, err)
+		diff(t, "previous, 20 days later", want[:10], res.Previous)
+	})
+}
+
+// A shop that moves rows by X-User-Previous-ID alone must hear of a guest whose
+// survivor is merged in turn, however long ago that was, and first of that one.
+func TestPreviousIDsCountFromTheLatestMerge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Rules{}, "guest V3 3", "visitor oa x V3")
+		w.link(at("oa", "x").as("V1"))
+		time.Sleep(60 * 24 * time.Hour)
+		out := w.link(proved("oa", "x", "X").as("V1").login())
+		diff(t, "previous", "member "+out.UserID+" previous V1,V3", w.resolved(SessionRef{UserID: out.UserID, Kind: Member}))
+	})
+}
+
+func TestInvalidationsNameWhatCachesMustForget(t *testing.T) {
+	w := newWorld(t, Rules{}, "guest V3 3", "visitor oa x V3", "guest V4 4", "merged V4 V3")
+	var heard []Invalidation
+	w.db.OnChange(func(inv Invalidation) { heard = append(heard, inv) })
+	ctx, now := t.Context(), time.Now()
+	out := w.link(proved("oa", "x", "X").as("V1").login())
+	must(t, w.db.RevokeSession(ctx, "s", now, now.Add(time.Hour)))
+	must(t, w.db.RevokeUser(ctx, out.UserID))
+	logged, err := w.db.Invalidations(ctx, 0)
+	must(t, err)
+	names := func(invs []Invalidation) (names []string) {
+		for _, inv := range invs {
+			if n := inv.UserID + inv.SessionID; !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	want := sorted([]string{"V1", "V3", "V4", "s", out.UserID})
+	diff(t, "in the log", want, names(logged))
+	diff(t, "told after the commit", want, names(heard))
+	if !slices.IsSortedFunc(logged, func(a, b Invalidation) int { return int(a.Seq - b.Seq) }) {
+		t.Errorf("out of order: %v", logged)
+	}
+	w.db.OnChange(nil)
+	heardBefore := len(heard)
+	must(t, w.db.RevokeUser(ctx, out.UserID))
+	if len(heard) != heardBefore {
+		t.Error("told after nil took the function away")
+	}
+}
+
+func TestALinkThatFailsTellsNobody(t *testing.T) {
+	w := newWorld(t, Rules{})
+	w.db.OnChange(func(inv Invalidation) { t.Errorf("told of %v", inv) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	in := proved("oa", "x", "X").as("V1").login()
+	if out, err := w.db.Link(ctx, Rules{}, in); err == nil || out.UserID != "" {
+		t.Errorf("linked as %+v, %v", out, err)
+	}
+	diff(t, "stored", []string{}, w.stored())
+}
+
+// Reading the log again and again must not make caches forget what is up to
+// date, or a quiet site would sign for its visitors every two seconds.
+func TestReadingTheInvalidationLogOnReturnsOnlyWhatIsNew(t *testing.T) {
+	w := newWorld(t, Rules{}, "member U1")
+	must(t, w.db.RevokeUser(t.Context(), "U1"))
+	first, err := w.db.Invalidations(t.Context(), 0)
+	must(t, err)
+	again, err := w.db.Invalidations(t.Context(), first[len(first)-1].Seq)
+	must(t, err)
+	diff(t, "first and second reading", []int{1, 0}, []int{len(first), len(again)})
+}
+
+func TestPruneForgetsWhatNobodyCanAskForAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Rules{}, "member U1")
+		ctx := t.Context()
+		must(t, w.db.RevokeSession(ctx, "short", time.Now(), time.Now().Add(time.Hour)))
+		must(t, w.db.RevokeSession(ctx, "long", time.Now(), time.Now().Add(72*time.Hour)))
+		must(t, w.db.Prune(ctx, time.Now()))
+		diff(t, "at once", "2 2", w.counts())
+		time.Sleep(time.Hour)
+		must(t, w.db.Prune(ctx, time.Now()))
+		diff(t, "when the tokens of one are dead", "1 2", w.counts())
+		time.Sleep(25 * time.Hour)
+		must(t, w.db.Prune(ctx, time.Now()))
+		diff(t, "a day later", "1 0", w.counts())
+		diff(t, "the longer one", "dead", w.resolved(SessionRef{ID: "long", UserID: "U1", Kind: Member}))
+		last, err := w.db.Invalidations(ctx, 0)
+		must(t, err)
+		must(t, w.db.RevokeUser(ctx, "U1"))
+		next, err := w.db.Invalidations(ctx, 2)
+		must(t, err)
+		if len(last) != 0 || len(next) != 1 || next[0].Seq != 3 {
+			t.Errorf("a cursor from before does not go on: %v, %v", last, next)
+		}
+	})
+}
+
+// counts is how many revocations and invalidations are stored.
+func (w *world) counts() string {
+	return w.lines(`SELECT (SELECT count(*) FROM revocation) || ' ' || (SELECT count(*) FROM invalidation)`)[0]
+}
+
+// phone_idle will ask when a member was last here; to know it within a day, a
+// visit of a known member writes once a day.
+func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Rules{}, "member U1", "identity oa x X U1")
+		seen := func() string { return w.lines(`SELECT last_seen FROM user WHERE id = 'U1'`)[0] }
+		first := seen()
+		time.Sleep(23 * time.Hour)
+		w.link(proved("oa", "x", "X"))
+		diff(t, "within a day", first, seen())
+		time.Sleep(time.Hour)
+		w.link(at("oa", "x"))
+		diff(t, "after a day", strconv.FormatInt(millis(time.Now()), 10), seen())
+	})
+}

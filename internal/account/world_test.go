@@ -1,0 +1,228 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func newDB(t testing.TB) *DB {
+	t.Helper()
+	db, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "accounts.db")})
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	return db
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// world is a database with the people a test is about.
+type world struct {
+	t     testing.TB
+	db    *DB
+	rules Rules
+	names map[string]string // id made by a Link -> V+1, U+1, ... in order
+	made  map[Kind]int
+}
+
+func newWorld(t testing.TB, rules Rules, given ...string) *world {
+	w := &world{t: t, db: newDB(t), rules: rules, names: map[string]string{}, made: map[Kind]int{}}
+	for _, line := range given {
+		w.given(line)
+	}
+	return w
+}
+
+// birthday is when the guest of that number was born.
+func birthday(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second) }
+
+// given stores one fact, in words:
+//
+//	member U1            guest V1 7 (born on day 7)       cancelled U1
+//	merged V1 U1         identity oa x X U1 (or X -)      imported oa x U1
+//	visitor oa x V1
+func (w *world) given(line string) {
+	w.t.Helper()
+	f := strings.Fields(line)
+	switch f[0] {
+	case "member":
+		w.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'member', ?, ?)`, f[1], millis(epoch), millis(time.Now()))
+	case "guest":
+		n, err := strconv.Atoi(f[2])
+		must(w.t, err)
+		w.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'guest', ?, 0)`, f[1], millis(birthday(n)))
+	case "cancelled":
+		w.exec(`UPDATE user SET cancelled = 1 WHERE id = ?`, f[1])
+	case "merged":
+		w.exec(`UPDATE user SET merged_into = ?, merged_at = 1 WHERE id = ?`, f[2], f[1])
+		w.exec(`INSERT INTO event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'aliases', json_array(?)))`,
+			"given "+f[1], f[2], f[1], f[1])
+	case "identity":
+		owner := sql.NullString{String: f[4], Valid: f[4] != "-"}
+		w.exec(`INSERT INTO unionid (scope, unionid, user_id) VALUES ('', ?, ?) ON CONFLICT DO NOTHING`, f[3], owner)
+		w.exec(`INSERT INTO identity (appid, openid, unionid, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
+	case "imported":
+		w.exec(`INSERT INTO identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
+	case "visitor":
+		w.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
+	default:
+		w.t.Fatalf("what is %q?", line)
+	}
+}
+
+func (w *world) exec(query string, args ...any) {
+	w.t.Helper()
+	_, err := w.db.write.Exec(query, args...)
+	must(w.t, err)
+}
+
+func (w *world) link(in Input) Outcome {
+	w.t.Helper()
+	out, err := w.db.Link(w.t.Context(), w.rules, in)
+	must(w.t, err)
+	checkInvariants(w.t, w.db)
+	return out
+}
+
+// name gives ids that a Link has made their names in the order they turn up.
+func (w *world) name(id string, kind Kind) string {
+	if _, err := strconv.ParseInt(id, 10, 64); err != nil {
+		return id
+	}
+	if w.names[id] == "" {
+		if kind == Nobody {
+			kind = Guest
+			if len(w.lines(`SELECT id FROM user WHERE id = ? AND kind = 'member'`, id)) > 0 {
+				kind = Member
+			}
+		}
+		w.made[kind]++
+		prefix := "V"
+		if kind == Member {
+			prefix = "U"
+		}
+		w.names[id] = fmt.Sprintf("%s+%d", prefix, w.made[kind])
+	}
+	return w.names[id]
+}
+
+// said is an outcome in one line: user, code, events.
+func (w *world) said(out Outcome) string {
+	who := "nobody"
+	if out.UserID != "" {
+		who = w.name(out.UserID, out.Kind)
+	}
+	said := []string{who, string(out.Code)}
+	for _, e := range out.Events {
+		switch d := e.Data.(type) {
+		case Merged:
+			said = append(said, fmt.Sprintf("merged %s>%s", w.name(d.From, d.FromKind), w.name(d.To, d.ToKind)))
+		case Linked:
+			said = append(said, fmt.Sprintf("linked %s/%s", d.AppID, d.OpenID))
+		case Conflict:
+			said = append(said, strings.TrimPrefix(string(e.Type), "conflict."))
+		default:
+			said = append(said, fmt.Sprintf("%s %s", strings.TrimPrefix(string(e.Type), "user."), w.name(e.Subject, Nobody)))
+		}
+	}
+	slices.Sort(said[2:])
+	return strings.Join(said, ", ")
+}
+
+// stored is all that stands in identities and visitors.
+func (w *world) stored() []string {
+	w.t.Helper()
+	found := []string{}
+	for _, l := range append(
+		w.lines(`SELECT i.appid || ' ' || i.openid || ' ' || coalesce(i.unionid, '-') || ' ' || coalesce(i.user_id, u.user_id, '-')
+			FROM identity i LEFT JOIN unionid u ON u.scope = i.scope AND u.unionid = i.unionid`),
+		w.lines(`SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id FROM visitor`)...) {
+		at := strings.LastIndexByte(l, ' ') + 1
+		found = append(found, l[:at]+w.name(l[at:], Nobody))
+	}
+	slices.Sort(found)
+	return found
+}
+
+func (w *world) lines(query string, args ...any) []string {
+	w.t.Helper()
+	return linesOf(w.t, w.db, query, args...)
+}
+
+// linesOf returns the first column of each row of a query.
+func linesOf(t testing.TB, db *DB, query string, args ...any) []string {
+	t.Helper()
+	rows, err := db.read.Query(query, args...)
+	must(t, err)
+	defer rows.Close()
+	var found []string
+	for rows.Next() {
+		var l string
+		must(t, rows.Scan(&l))
+		found = append(found, l)
+	}
+	must(t, rows.Err())
+	return found
+}
+
+// everything is the whole database but its log and conflicts, to show that
+// nothing was written.
+func (w *world) everything() []string {
+	w.t.Helper()
+	return append(w.stored(), w.lines(`SELECT id || ' ' || kind || ' ' || last_seen || ' ' || coalesce(merged_into, '-') FROM user ORDER BY id`)...)
+}
+
+// broken are the queries that find what must never be stored.
+func broken() map[string]string {
+	return map[string]string{
+		"a replaced id that takes two hops": `SELECT a.id FROM user a JOIN user b ON b.id = a.merged_into WHERE b.merged_into IS NOT NULL`,
+		"a unionid of a replaced user":      `SELECT n.unionid FROM unionid n JOIN user u ON u.id = n.user_id WHERE u.merged_into IS NOT NULL`,
+		"a visitor of a replaced guest":     `SELECT v.openid FROM visitor v JOIN user u ON u.id = v.guest_id WHERE u.merged_into IS NOT NULL`,
+		"a visitor who is a member":         `SELECT v.openid FROM visitor v JOIN user u ON u.id = v.guest_id WHERE u.kind = 'member'`,
+		"a member merged by a Link":         `SELECT id FROM user WHERE kind = 'member' AND merged_at > 1`,
+		"an orphaned guest": `SELECT id FROM user u WHERE kind = 'guest' AND merged_into IS NULL
+			AND NOT EXISTS (SELECT 1 FROM unionid WHERE user_id = u.id) AND NOT EXISTS (SELECT 1 FROM visitor WHERE guest_id = u.id)`,
+		"a unionid without an identity":      `SELECT unionid FROM unionid n WHERE NOT EXISTS (SELECT 1 FROM identity WHERE unionid = n.unionid)`,
+		"an identity that is also a visitor": `SELECT v.openid FROM visitor v JOIN identity i USING (appid, openid) WHERE i.unionid IS NOT NULL`,
+		"a broken reference":                 `SELECT t."table" FROM pragma_foreign_key_check t`,
+		"a merge without exactly its event": `SELECT id FROM user u WHERE merged_at > 1 AND
+			1 <> (SELECT count(*) FROM event e WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id)`,
+		"a last alias list that misses an id": `SELECT u.id FROM user u WHERE merged_at > 1 AND NOT EXISTS (
+			SELECT 1 FROM json_each((SELECT json_extract(e.data, '$.aliases') FROM event e
+				WHERE e.type = 'user.merged' AND e.subject = u.merged_into ORDER BY e.seq DESC LIMIT 1)) a WHERE a.value = u.id)`,
+		"a member without exactly one user.created": `SELECT id FROM user u WHERE kind = 'member' AND id GLOB '[0-9]*' AND
+			1 <> (SELECT count(*) FROM event e WHERE e.type = 'user.created' AND e.subject = u.id)`,
+		"an open conflict told twice or never": `SELECT id FROM conflict c WHERE
+			1 <> (SELECT count(*) FROM event e WHERE e.type = 'conflict.opened' AND e.subject = c.id)`,
+	}
+}
+
+// checkInvariants holds after every Link, whatever came before.
+func checkInvariants(t testing.TB, db *DB) {
+	t.Helper()
+	for what, query := range broken() {
+		if found := linesOf(t, db, query); len(found) > 0 {
+			t.Errorf("%s: %v", what, found)
+		}
+	}
+}
+
+func diff(t testing.TB, what string, want, got any) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
