@@ -1,0 +1,309 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/limit"
+	"github.com/wxgate/wxgate/internal/session"
+)
+
+// Answer lets r pass or answers it: with a round of silent identification, a
+// challenge, or a refusal. A visitor who has no id yet and may have one gets
+// it here.
+func (s *Site) Answer(w http.ResponseWriter, r *http.Request, v *Visit) (answered bool) {
+	outcome := s.answer(w, r, v)
+	s.Metrics.Request(v.level, outcome)
+	return outcome != outcomePass
+}
+
+// Outcomes of a request, for the metrics.
+const (
+	outcomePass      = "pass"
+	outcomeSilent    = "silent"
+	outcomeChallenge = "challenge"
+	outcomeRefused   = "refused"
+	outcomeFailed    = "unavailable"
+)
+
+// Outcomes lists every outcome that Metrics.Request is told.
+func Outcomes() []string {
+	return []string{outcomePass, outcomeSilent, outcomeChallenge, outcomeRefused, outcomeFailed}
+}
+
+func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
+	if v.level <= Public {
+		return outcomePass
+	}
+	if v.viaHeader && !v.failed && v.session() == nil && !v.who.known() {
+		s.writeProblem(w, r, newProblem(codeSessionExpired))
+		return outcomeRefused
+	}
+	if isPreflight(r) && s.staysPreflight(r, v) {
+		v.who = identity{}
+		return outcomePass
+	}
+	navigation, prefetch := isNavigation(r), isPrefetch(r)
+	if navigation && !prefetch {
+		if s.wantsSilent(v) && s.startSilent(w, r, v) {
+			return outcomeSilent
+		}
+		s.refresh(r.Context(), v)
+	}
+	if !v.who.known() && !prefetch && s.mayMint(r, v, navigation) {
+		s.mint(r.Context(), v)
+	}
+	if v.level == Guest || v.reaches(v.level) {
+		return outcomePass
+	}
+	if !prefetch && s.promote(r.Context(), v) && v.reaches(v.level) {
+		return outcomePass
+	}
+	if v.failed {
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+		return outcomeFailed
+	}
+	s.challenge(w, r, v)
+	return outcomeChallenge
+}
+
+// staysPreflight says whether a preflight is one to the backend too: a method
+// override that is let through would make it something else.
+func (s *Site) staysPreflight(r *http.Request, v *Visit) bool {
+	o, err := s.strip.overridesOf(r.Header, v.Trusted)
+	return err == nil && !slices.ContainsFunc(o.methods, func(m string) bool { return m != http.MethodOptions })
+}
+
+// reaches says whether the visitor has what level asks for.
+func (v *Visit) reaches(level Level) bool {
+	switch level {
+	case Login:
+		return v.who.member()
+	case Phone:
+		return v.who.member() && v.who.phone
+	default:
+		return true
+	}
+}
+
+// refresh gives a visitor who is known a new token when the sliding expiry is
+// due, or when his token still names a user id that was replaced.
+func (s *Site) refresh(ctx context.Context, v *Visit) {
+	due := v.now.Unix() >= v.renew
+	moved := v.who.marks&markMoved != 0
+	if !v.who.known() || v.grace || !due && !moved {
+		return
+	}
+	old := v.session()
+	if old == nil {
+		return
+	}
+	next := *old
+	next.UserID, next.Kind = v.who.id, v.who.kind
+	if v.who.member() && old.Kind != kindMember {
+		next.Born, next.AMR = 0, amrWeChat
+		if !s.rotate(ctx, v, &next) {
+			return
+		}
+	}
+	s.give(v, &next)
+}
+
+// rotate gives next an id of its own and ends the old token after a grace for
+// what is in flight.
+func (s *Site) rotate(ctx context.Context, v *Visit, next *session.Session) bool {
+	old := v.session()
+	next.ID, next.IssuedAt = session.NewID(), v.now.Unix()
+	if old == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	err := s.Accounts.RevokeSession(ctx, old.ID, v.now.Add(rotationGrace), s.lastExpiry(v, old))
+	if err != nil {
+		s.storeFailed(v, "database", "rotating a session", err)
+		return false
+	}
+	return true
+}
+
+// lastExpiry is when every token of a session has expired. The one at hand may
+// not be the last: the same session may have been renewed elsewhere since.
+func (s *Site) lastExpiry(v *Visit, sess *session.Session) time.Time {
+	last := time.Unix(sess.ExpiresAt, 0)
+	if renewed := v.now.Add(s.cfg.CookieMaxAge + rotationGrace); renewed.After(last) {
+		return renewed
+	}
+	return last
+}
+
+// give lets the answer carry next as the visitor's session.
+func (s *Site) give(v *Visit, next *session.Session) {
+	next.RenewedAt = v.now.Unix()
+	life := s.cfg.CookieMaxAge
+	if next.Snapshot {
+		life = snapshotLife
+	}
+	next.ExpiresAt = v.now.Add(life).Unix()
+	v.issue, v.sess = next, next
+}
+
+// snapshotLife bounds the token of a snapshot page, whose cookie already dies
+// with the page.
+const snapshotLife = time.Hour
+
+// mayMint says whether this request may be answered with a new guest. A
+// request that carried something of ours may not while a store is failing, for
+// its owner may be a member; nor may it on a fetch, since the next navigation
+// will do.
+func (s *Site) mayMint(r *http.Request, v *Visit, navigation bool) bool {
+	if s.cfg.Account.GuestsOff || v.failed || v.viaHeader || v.agent().bot || !mayMint(r) {
+		return false
+	}
+	if sess := v.session(); sess != nil && sess.UserID == "" && sess.OpenID != "" {
+		return false // known to WeChat, nobody to us: guests were off
+	}
+	if v.carried && (!navigation || !s.Watcher.Healthy(v.now)) {
+		return false
+	}
+	return s.mintAllowed(r.Context(), v)
+}
+
+// mintAllowed counts one new guest against the limit of his address block.
+func (s *Site) mintAllowed(ctx context.Context, v *Visit) bool {
+	ok, _, err := s.Limiter.Allow(ctx, "mint:"+limit.AddressKey(v.ClientIP), s.cfg.MintLimit)
+	if err != nil {
+		s.storeFailed(v, "limit", "counting new guests", err)
+		return false
+	}
+	return ok
+}
+
+// mint makes the visitor a guest: an id in a sealed token, no row anywhere.
+func (s *Site) mint(ctx context.Context, v *Visit) {
+	next := s.newGuest(ctx, v)
+	if next == nil {
+		return
+	}
+	s.give(v, next)
+	s.become(v, account.Resolved{UserID: next.UserID, Kind: account.Guest})
+}
+
+// newGuest is a session of a guest nobody has seen before, or nil when ids
+// cannot be had.
+func (s *Site) newGuest(ctx context.Context, v *Visit) *session.Session {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	id, err := s.Accounts.NewGuestID(ctx)
+	if err != nil {
+		s.storeFailed(v, "database", "taking a guest id", err)
+		return nil
+	}
+	return &session.Session{
+		ID: session.NewID(), UserID: id, Kind: kindGuest, Born: v.now.Unix(),
+		IssuedAt: v.now.Unix(), Channel: v.channel(),
+	}
+}
+
+func (v *Visit) channel() string {
+	if v.agent().wechat {
+		return channelH5
+	}
+	return channelBrowser
+}
+
+// become tells the shop, in this very request, who the visitor is by the
+// session he is about to get.
+func (s *Site) become(v *Visit, res account.Resolved) {
+	e := s.entryOf(v.issue, res)
+	if s.sign(&e, v.now) {
+		v.who = e.who
+	} else {
+		v.who, v.failed = identity{}, true
+	}
+}
+
+// promote makes a guest whose unionid WeChat has proved a member, without a
+// page, when knowing the unionid is all that a first login needs.
+func (s *Site) promote(ctx context.Context, v *Visit) bool {
+	sess := v.session()
+	if s.cfg.Account.FirstLogin != account.FirstLoginWeChat || v.failed || v.grace ||
+		sess == nil || sess.UnionID == "" || sess.Snapshot || !s.holdsWeChat(sess) {
+		return false
+	}
+	if sess.UserID == "" && !s.live(ctx, v) {
+		return false
+	}
+	out, ok := s.link(ctx, v, account.Input{
+		AppID: sess.AppID, OpenID: sess.OpenID, UnionID: sess.UnionID,
+		Want: account.WantLogin, InBrowser: v.agent().wechat,
+	})
+	if !ok || out.Kind != account.Member {
+		return false
+	}
+	next := *sess
+	next.UserID, next.Kind, next.Born, next.AMR = out.UserID, kindMember, 0, amrWeChat
+	// Before the shop shows him his orders it has to learn which ids were merged
+	// into him, so a visitor of whom that cannot be read does not get further.
+	res, err := s.current(ctx, &next)
+	if err != nil {
+		s.storeFailed(v, "database", "resolving a session", err)
+		return false
+	}
+	if !s.rotate(ctx, v, &next) {
+		return false
+	}
+	s.give(v, &next)
+	s.become(v, res)
+	s.Metrics.Login(next.Channel, "ok")
+	return v.who.known()
+}
+
+const amrWeChat = "wechat"
+
+// current asks who a session stands for now, and which ids were merged into
+// him.
+func (s *Site) current(ctx context.Context, sess *session.Session) (account.Resolved, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return s.Accounts.Resolve(ctx, account.SessionRef{
+		ID: sess.ID, UserID: sess.UserID, Kind: account.Kind(sess.Kind), UnionID: sess.UnionID,
+		IssuedAt: time.Unix(sess.IssuedAt, 0),
+	})
+}
+
+// live says whether a session of nobody, which Identify has nothing to ask
+// about, was not ended: it can still become a member's.
+func (s *Site) live(ctx context.Context, v *Visit) bool {
+	res, err := s.current(ctx, v.session())
+	switch {
+	case errors.Is(err, account.ErrSessionDead):
+		v.sess, v.token = nil, ""
+		return false
+	case err != nil:
+		s.storeFailed(v, "database", "resolving a session", err)
+		return false
+	}
+	return res.DiesAt.IsZero()
+}
+
+// link runs Link with what the session says of its visitor filled in.
+func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Outcome, bool) {
+	if sess := v.session(); sess != nil {
+		in.UserID, in.UserKind, in.UserBorn = sess.UserID, account.Kind(sess.Kind), time.Unix(sess.Born, 0)
+		in.SessionAppID, in.SessionOpenID, in.SessionUnionID = sess.AppID, sess.OpenID, sess.UnionID
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	out, err := s.Accounts.Link(ctx, s.cfg.Account, in)
+	if err != nil {
+		s.storeFailed(v, "database", "linking", err)
+		return out, false
+	}
+	s.Metrics.Link(out.Code)
+	return out, true
+}

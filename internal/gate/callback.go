@@ -1,0 +1,340 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+var stateSyntax = regexp.MustCompile(`^[A-Za-z0-9]{1,128}$`)
+
+// result is how an authorization ended. The Store keeps it, sealed, for the
+// callbacks that come twice and for the back button.
+type result struct {
+	Browser  string `json:"b"`
+	ReturnTo string `json:"r"` // where the visitor goes now
+	Token    string `json:"t,omitempty"`
+	Snapshot bool   `json:"p,omitempty"`
+	At       int64  `json:"d"`
+	Exhaust  bool   `json:"x,omitempty"` // no further silent round for a while
+	page     *page  // shown instead of going on; not kept
+}
+
+// callback is where WeChat sends the browser back to, with a code and a state.
+// It never ends in an error for an innocent visitor: a state that is unknown,
+// spent or foreign means no session from this code, and he goes on.
+func (s *Site) callback(w http.ResponseWriter, r *http.Request, v *Visit) {
+	q := v.Sent.Query()
+	in := callbackInput{appid: v.Sent.Path[strings.LastIndexByte(v.Sent.Path, '/')+1:], state: q.Get("state"), code: q.Get("code")}
+	in.flow, in.hasFlow = s.readFlow(v)
+	if !stateSyntax.MatchString(in.state) || in.appid != s.cfg.OfficialAccount.AppID {
+		s.redirect(w, "/")
+		return
+	}
+	// WeChat's clients send the same callback twice within a second. One of
+	// them exchanges the code, also when the first has hung up.
+	done, _, _ := s.flights.Do(in.flow.Browser+" "+in.appid+" "+in.state, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), wechatTimeout)
+		defer cancel()
+		return s.finish(ctx, v, in), nil
+	})
+	s.goOn(w, r, v, in, done.(result))
+}
+
+type callbackInput struct {
+	appid, state, code string
+	flow               *flow
+	hasFlow            bool
+}
+
+// goOn answers one callback with the result that it may share with others.
+func (s *Site) goOn(w http.ResponseWriter, r *http.Request, v *Visit, in callbackInput, res result) {
+	if res.Exhaust {
+		in.flow.exhaust(v.now)
+		s.setFlow(w, in.flow)
+	}
+	if res.Token != "" {
+		http.SetCookie(w, s.cookies.Session(res.Token, !res.Snapshot))
+	}
+	if res.page != nil {
+		s.writePage(w, r, *res.page)
+		return
+	}
+	to := res.ReturnTo
+	if !strings.Contains(to, "#") {
+		// A redirect without a fragment hands on the one that led here: the
+		// page would have #wechat_redirect in its address, and a hash router
+		// an unknown route (RFC 9110, 10.2.2).
+		to += "#"
+	}
+	s.redirect(w, to)
+}
+
+// finish ends the authorization that in.state names.
+func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
+	if res, found := s.finished(ctx, v, in); found {
+		return res
+	}
+	p, found, err := s.pendingOf(ctx, in.state)
+	switch {
+	case err != nil:
+		s.storeFailed(v, "session", "reading an OAuth state", err)
+		return result{ReturnTo: "/", Exhaust: true}
+	case !found:
+		return result{ReturnTo: "/"}
+	case p.Browser != in.flow.Browser && !in.hasFlow:
+		return result{page: &page{Status: http.StatusOK, Key: "cookies_missing",
+			Actions: []action{{Key: "go_on_as_guest", Href: withParam(p.ReturnTo, "guest")}}}}
+	case p.Browser != in.flow.Browser, p.AppID != in.appid:
+		// A shared or planted link. The state stays for whom it belongs to.
+		return result{ReturnTo: p.ReturnTo}
+	}
+	if _, found, err := s.Store.Take(ctx, stateKey(in.state)); err != nil || !found {
+		return result{ReturnTo: p.ReturnTo}
+	}
+	res := s.exchange(ctx, v, in, p)
+	res.Browser, res.At = p.Browser, v.now.Unix()
+	s.keepResult(ctx, in.state, res)
+	return res
+}
+
+func (s *Site) pendingOf(ctx context.Context, state string) (p pending, found bool, err error) {
+	raw, found, err := s.Store.Get(ctx, stateKey(state))
+	if err != nil || !found {
+		return p, false, err
+	}
+	return p, json.Unmarshal(raw, &p) == nil, nil
+}
+
+// finished looks for the result of an earlier callback with the same state.
+func (s *Site) finished(ctx context.Context, v *Visit, in callbackInput) (res result, found bool) {
+	sealed, found, err := s.Store.Get(ctx, resultKey(in.state))
+	if err != nil || !found {
+		return res, false
+	}
+	raw, ok := s.Keys.Open(session.TypeResult, string(sealed))
+	if !ok || json.Unmarshal(raw, &res) != nil {
+		return res, false
+	}
+	sess := v.session()
+	signedOutSince := sess != nil && sess.SignedOut && !v.grace && sess.IssuedAt >= res.At
+	if res.Browser != in.flow.Browser || signedOutSince || v.now.Unix()-res.At >= int64(resultLife/time.Second) {
+		res.Token, res.Exhaust = "", false
+	}
+	return res, true
+}
+
+func (s *Site) keepResult(ctx context.Context, state string, res result) {
+	raw, err := json.Marshal(res)
+	if err != nil {
+		panic(err) // a struct of strings, numbers and flags
+	}
+	if err := s.Store.Put(ctx, resultKey(state), []byte(s.Keys.Seal(session.TypeResult, raw)), stateLife); err != nil {
+		s.Metrics.StoreError("session")
+		s.Log.Error("keeping the result of a login", "store", "session", "error", err)
+	}
+}
+
+// exchange turns the code into a session.
+func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pending) result {
+	tapped := p.Scope == wechat.ScopeUserInfo
+	if wechat.Refused(in.code) {
+		if tapped {
+			return result{ReturnTo: s.loginURL(p.ReturnTo, codeRefused)}
+		}
+		return s.unfinished(ctx, v, p, codeWeChatBusy)
+	}
+	grant, err := s.WeChat.ExchangeCode(ctx, s.cfg.OfficialAccount, in.code)
+	switch {
+	case errors.Is(err, wechat.ErrCode) && tapped:
+		return result{ReturnTo: s.loginURL(p.ReturnTo, string(codeInvalid))}
+	case errors.Is(err, wechat.ErrCode) && len(in.flow.Rounds) < maxRounds:
+		return result{ReturnTo: p.ReturnTo}
+	case errors.Is(err, wechat.ErrBlocked):
+		return s.unfinished(ctx, v, p, codeWeChatBlocked)
+	case err != nil:
+		s.logWeChat("exchanging a code", err)
+		return s.unfinished(ctx, v, p, codeWeChatBusy)
+	case grant.Snapshot:
+		return s.snapshot(ctx, v, p)
+	}
+	unheard := s.learnUnionID(ctx, &grant, tapped)
+	link := account.Input{
+		AppID: p.AppID, OpenID: grant.OpenID, UnionID: grant.UnionID,
+		Want: account.WantIdentify, InBrowser: true,
+	}
+	if tapped {
+		link.Want, link.Consented = account.WantLogin, true
+	}
+	out, ok := s.link(ctx, v, link)
+	if !ok {
+		return s.unfinished(ctx, v, p, codeUnavailable)
+	}
+	return s.loggedIn(ctx, v, p, loginOutcome{out, grant.OpenID, tapped, unheard})
+}
+
+// codeRefused tells the login page that the visitor said no at WeChat.
+const codeRefused = "refused"
+
+// unfinished is the end of an authorization that WeChat or a store let down.
+// Unseen by the visitor it makes him a guest; after a tap it is said.
+func (s *Site) unfinished(ctx context.Context, v *Visit, p pending, why code) result {
+	if p.Scope == wechat.ScopeUserInfo {
+		s.Metrics.Login(channelH5, string(why))
+		return result{ReturnTo: s.loginURL(p.ReturnTo, ""), page: newProblem(why).page(action{Key: "try_again", Href: s.loginURL(p.ReturnTo, ""), Primary: true},
+			action{Key: "keep_browsing", Href: "/"})}
+	}
+	res := result{ReturnTo: p.ReturnTo, Exhaust: true}
+	if v.session() == nil && !v.failed && !s.cfg.Account.GuestsOff && s.mintAllowed(ctx, v) {
+		if guest := s.newGuest(ctx, v); guest != nil {
+			res.Token = s.seal(v, guest)
+		}
+	}
+	return res
+}
+
+// snapshot serves WeChat's snapshot page: everything in the answer is virtual,
+// so its visitor is a guest who is stored nowhere.
+func (s *Site) snapshot(ctx context.Context, v *Visit, p pending) result {
+	res := result{ReturnTo: p.ReturnTo, Exhaust: true}
+	if p.Scope == wechat.ScopeUserInfo {
+		res.ReturnTo = s.loginURL(p.ReturnTo, string(account.CodeSnapshot))
+	}
+	if v.who.known() {
+		return res
+	}
+	guest := &session.Session{ID: session.NewID(), IssuedAt: v.now.Unix(), Channel: channelH5}
+	if !s.cfg.Account.GuestsOff {
+		if guest = s.newGuest(ctx, v); guest == nil {
+			return res
+		}
+	}
+	guest.Snapshot, res.Snapshot = true, true
+	res.Token = s.seal(v, guest)
+	return res
+}
+
+// learnUnionID asks WeChat once more when the token answer had no unionid:
+// after a consent the user's data may name it, and a follower's is known to
+// the server. It is an extra, so what goes wrong here is no failure yet: unheard
+// says that a consent was given and nothing was heard of the unionid.
+func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, tapped bool) (unheard bool) {
+	if grant.UnionID != "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if tapped {
+		info, err := s.WeChat.UserInfo(ctx, s.cfg.OfficialAccount, *grant)
+		if err != nil {
+			s.logWeChat("reading the user's data", err)
+			return !errors.Is(err, wechat.ErrScope)
+		}
+		grant.UnionID = info.UnionID
+		return false
+	}
+	key := "nounionid:" + s.cfg.OfficialAccount.AppID + ":" + grant.OpenID
+	if _, asked, err := s.Store.Get(ctx, key); asked || err != nil {
+		return false
+	}
+	unionID, _, err := s.WeChat.Follower(ctx, s.cfg.OfficialAccount, grant.OpenID)
+	if err != nil {
+		s.logWeChat("reading a follower", err)
+		return false
+	}
+	grant.UnionID = unionID
+	if unionID == "" {
+		if err := s.Store.Put(ctx, key, []byte{1}, followerPause); err != nil {
+			s.Metrics.StoreError("session")
+		}
+	}
+	return false
+}
+
+// logWeChat logs a failed call, unless the client has said it once for all
+// visitors.
+func (s *Site) logWeChat(doing string, err error) {
+	if e := (*wechat.Error)(nil); errors.As(err, &e) && e.Logged() {
+		return
+	}
+	s.Log.Warn(doing, "error", err)
+}
+
+// followerPause is how long WeChat is not asked again about a visitor of whom
+// it knew no unionid. Nearly every visitor leaves such a mark, and a bounded
+// Store drops first what expires first: marks that outlive states would fill it
+// and leave no room for a login under way.
+const followerPause = stateLife
+
+type loginOutcome struct {
+	account.Outcome
+	openid string
+	tapped bool // the visitor asked for it and consented
+	// unheard: WeChat was asked for the unionid and gave no answer, so that he
+	// has none is not known.
+	unheard bool
+}
+
+// loggedIn makes the session that an authorization has earned.
+func (s *Site) loggedIn(ctx context.Context, v *Visit, p pending, out loginOutcome) result {
+	next := &session.Session{
+		UserID: out.UserID, Kind: string(out.Kind), Channel: channelH5,
+		AppID: p.AppID, OpenID: out.openid, UnionID: out.UnionID,
+	}
+	switch out.Kind {
+	case account.Guest:
+		next.Born = out.Born.Unix()
+	case account.Member:
+		next.AMR = amrWeChat
+	}
+	if out.tapped && out.UnionID == "" {
+		if out.unheard {
+			return s.unfinished(ctx, v, p, codeWeChatBusy)
+		}
+		next.ConsentedAt = v.now.Unix()
+		s.Log.Warn("a consent brought no unionid; is the official account bound to the Open Platform account?",
+			"appid", p.AppID)
+	}
+	if old := v.session(); old != nil && old.UserID == next.UserID && old.Kind == next.Kind && !old.Snapshot && !v.grace {
+		// Learning who a guest is at WeChat is no rise of level.
+		next.ID, next.IssuedAt = old.ID, old.IssuedAt
+		next.ConsentedAt = max(next.ConsentedAt, old.ConsentedAt)
+	} else if !s.rotate(ctx, v, next) {
+		return s.unfinished(ctx, v, p, codeUnavailable)
+	}
+	res := result{ReturnTo: p.ReturnTo, Token: s.seal(v, next)}
+	switch {
+	case !out.tapped:
+		s.Metrics.Login(channelH5, "silent")
+	case out.Kind == account.Member:
+		s.Metrics.Login(channelH5, "ok")
+	default:
+		s.Metrics.Login(channelH5, string(out.Code))
+		res.ReturnTo = s.loginURL(p.ReturnTo, string(out.Code))
+	}
+	return res
+}
+
+// seal gives next its times and returns its token.
+func (s *Site) seal(v *Visit, next *session.Session) string {
+	s.give(v, next)
+	return s.tokenOf(next)
+}
+
+// tokenOf seals sess. It fails only for values that WeChat never sends, and
+// then there is no session.
+func (s *Site) tokenOf(sess *session.Session) string {
+	token, err := s.Keys.SealSession(sess)
+	if err != nil {
+		s.Log.Error("sealing a session", "error", err)
+	}
+	return token
+}

@@ -1,0 +1,150 @@
+package gate
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// challenge asks for what the level needs: a navigation is sent to the login
+// page; anything else gets a 401 that loses no body and ends at no other host.
+func (s *Site) challenge(w http.ResponseWriter, r *http.Request, v *Visit) {
+	if isNavigation(r) && !isPrefetch(r) {
+		if s.toExternal(w, r, v) {
+			return
+		}
+		s.redirect(w, s.loginURL(v.here(), ""))
+		return
+	}
+	back := s.refererPath(r)
+	if wantsPage(r) && !isPrefetch(r) {
+		s.writePage(w, r, page{
+			Status: http.StatusUnauthorized, Key: "form_needs_login",
+			Actions: []action{{Key: "log_in", Href: s.loginURL(back, "")}},
+		})
+		return
+	}
+	p := newProblem(codeLoginRequired)
+	p.Need, p.LoginURL = s.need(v), s.loginURL(back, "")
+	s.writeProblem(w, r, p)
+}
+
+// need names what this visitor can do about a missing login.
+func (s *Site) need(v *Visit) string {
+	if s.canConsent(v) {
+		return "wechat"
+	}
+	return "phone"
+}
+
+// canConsent says whether a tap can start an authorization: in WeChat's
+// browser, and not right after a consent that brought no unionid.
+func (s *Site) canConsent(v *Visit) bool {
+	if !v.agent().wechat || s.cfg.OfficialAccount.AppID == "" {
+		return false
+	}
+	sess := v.session()
+	return sess == nil || !sess.Snapshot && v.now.Unix()-sess.ConsentedAt >= consentPause
+}
+
+// consentPause is how long a consent that brought no unionid is not asked for
+// again, in seconds.
+const consentPause = 24 * 60 * 60
+
+func (s *Site) loginURL(returnTo, code string) string {
+	u := s.cfg.Prefix + "/login?return_to=" + url.QueryEscape(returnTo)
+	if code != "" {
+		u += "&code=" + url.QueryEscape(code)
+	}
+	return u
+}
+
+// here is where the visitor wants to go, as he asked for it.
+func (v *Visit) here() string {
+	u := *v.Sent
+	takeParam(&u)
+	u.Scheme, u.Host, u.User, u.Opaque = "", "", nil, ""
+	here := u.RequestURI()
+	if strings.HasPrefix(here, "//") {
+		// A path of two slashes would name a host.
+		here = "/" + strings.TrimLeft(here, "/")
+	}
+	return headerSafe(here)
+}
+
+// refererPath is the page of this site that a script or form runs on, or "/".
+func (s *Site) refererPath(r *http.Request) string {
+	ref, err := url.Parse(r.Referer())
+	if err != nil || ref.Scheme+"://"+strings.ToLower(ref.Host) != s.origin() {
+		return "/"
+	}
+	return s.returnTo(ref.RequestURI())
+}
+
+func (s *Site) origin() string { return s.external.Scheme + "://" + s.external.Host }
+
+func (s *Site) returnTo(raw string) string {
+	return returnTo(raw, s.cfg.Prefix, s.cfg.ReturnOrigins)
+}
+
+// redirect answers 302. Whatever it says depends on who asked.
+func (s *Site) redirect(w http.ResponseWriter, to string) {
+	h := w.Header()
+	ours(h)
+	h.Set("Location", to)
+	w.WriteHeader(http.StatusFound)
+}
+
+// ours marks an answer of the gate that depends on who asked.
+func ours(h http.Header) {
+	h.Set("Cache-Control", "private, no-store")
+	h.Add("Vary", "Cookie, Authorization")
+}
+
+// toExternal sends a navigation that came in under another host or scheme to
+// external_url, where cookies and callbacks work, before a login starts. It
+// does so once: behind a proxy that changes the Host header it would go on for
+// ever, so the second time a page names the two addresses.
+func (s *Site) toExternal(w http.ResponseWriter, r *http.Request, v *Visit) (answered bool) {
+	seen := s.seenOrigin(r, v.Trusted)
+	if seen == s.origin() {
+		return false
+	}
+	if v.param == "host" {
+		s.Log.Error("visitors reach the gateway under another address than external_url",
+			"seen", seen, "external_url", s.origin())
+		s.writePage(w, r, page{Status: http.StatusBadRequest, Key: "wrong_host", Detail: seen + " ≠ " + s.origin()})
+		return true
+	}
+	s.redirect(w, withParam(s.origin()+v.here(), "host"))
+	return true
+}
+
+// seenOrigin is the address under which r came in. X-Forwarded-* count only
+// from a trusted proxy, with one exception that can harm nobody but the sender:
+// a plain connection is not taken for a visitor's own if it claims that TLS
+// ended before us, since a redirect to https would then never end.
+func (s *Site) seenOrigin(r *http.Request, trusted bool) string {
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	proto := r.Header.Get("X-Forwarded-Proto")
+	switch {
+	case trusted && (proto == "http" || proto == "https"):
+		scheme = proto
+	case s.external.Scheme == "https" && proto == "https":
+		scheme = "https"
+	}
+	if fwd := r.Header.Get("X-Forwarded-Host"); trusted && fwd != "" {
+		host = fwd
+	}
+	return scheme + "://" + stripDefaultPort(scheme, strings.ToLower(host))
+}
+
+func stripDefaultPort(scheme, host string) string {
+	if scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}

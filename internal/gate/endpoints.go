@@ -1,0 +1,290 @@
+package gate
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/wxgate/wxgate/internal/session"
+)
+
+// maxBody bounds the body of a request to one of our endpoints, in bytes.
+const maxBody = 64 << 10
+
+type endpoint struct {
+	method string
+	serve  func(*Site, http.ResponseWriter, *http.Request, *Visit)
+}
+
+// endpointOf finds the endpoint of a path below the prefix.
+func endpointOf(path string) (endpoint, bool) {
+	switch path {
+	case "/login":
+		return endpoint{http.MethodGet, (*Site).login}, true
+	case "/me":
+		return endpoint{http.MethodGet, (*Site).me}, true
+	case "/logout":
+		return endpoint{http.MethodPost, (*Site).logout}, true
+	case "/jwks.json":
+		return endpoint{http.MethodGet, (*Site).jwks}, true
+	case "/healthz":
+		return endpoint{http.MethodGet, (*Site).healthz}, true
+	case "/readyz":
+		return endpoint{http.MethodGet, (*Site).readyz}, true
+	}
+	if strings.HasPrefix(path, "/callback/") {
+		return endpoint{http.MethodGet, (*Site).callback}, true
+	}
+	return endpoint{}, false
+}
+
+// Owns says whether the URL as sent names one of our endpoints.
+func (s *Site) Owns(v *Visit) bool {
+	rest, ok := strings.CutPrefix(v.Sent.Path, s.cfg.Prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// ServeHTTP answers a request to one of our endpoints.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
+	if _, err := readPath(v.Sent.EscapedPath()); err != nil {
+		s.Malformed(w, r)
+		return
+	}
+	e, ok := endpointOf(strings.TrimPrefix(v.Sent.Path, s.cfg.Prefix))
+	if !ok {
+		s.writeProblem(w, r, newProblem(codeNotFound))
+		return
+	}
+	method := v.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	switch {
+	case r.ContentLength > maxBody:
+		w.Header().Set("Connection", "close") // else the server reads on before it answers
+		s.writeProblem(w, r, newProblem(codeMalformed))
+	case isPreflight(r):
+		s.preflight(w, r, e)
+	case method != e.method:
+		w.Header().Set("Allow", e.method)
+		s.writeProblem(w, r, newProblem(codeMethodNotAllowed))
+	case method == http.MethodPost && s.crossSite(r):
+		s.writeProblem(w, r, newProblem(codeCrossSite))
+	case method == http.MethodPost && !jsonOrEmpty(r):
+		s.writeProblem(w, r, newProblem(codeMalformed))
+	default:
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		s.Identify(r, v, Public)
+		e.serve(s, w, r, v)
+	}
+}
+
+// crossSite refuses what another site's page makes a browser send.
+func (s *Site) crossSite(r *http.Request) bool {
+	p := http.NewCrossOriginProtection()
+	if err := p.AddTrustedOrigin(s.origin()); err != nil {
+		return true
+	}
+	return p.Check(r) != nil
+}
+
+func jsonOrEmpty(r *http.Request) bool {
+	if r.ContentLength == 0 {
+		return true
+	}
+	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && mt == "application/json"
+}
+
+func (s *Site) preflight(w http.ResponseWriter, r *http.Request, e endpoint) {
+	h := w.Header()
+	s.allowOrigin(h, r)
+	if h.Get("Access-Control-Allow-Origin") != "" {
+		h.Set("Access-Control-Allow-Methods", e.method)
+		h.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, "+sessionHeader)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// me tells the visitor who he is to us.
+func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
+	if v.failed {
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+		return
+	}
+	if v.viaHeader && v.session() == nil {
+		s.writeProblem(w, r, newProblem(codeSessionExpired))
+		return
+	}
+	h := w.Header()
+	ours(h)
+	s.allowOrigin(h, r)
+	h.Set("Content-Type", "application/json")
+	if !v.who.known() {
+		writeJSON(w, map[string]string{"kind": "nobody"})
+		return
+	}
+	me := meAnswer{
+		ID: v.who.id, Kind: v.who.kind, PhoneVerified: v.who.phone, Channel: v.who.channel,
+		Identities: []meIdentity{},
+	}
+	if sess := v.session(); sess != nil && sess.OpenID != "" && !sess.Snapshot {
+		me.Identities = append(me.Identities, meIdentity{AppID: sess.AppID})
+	}
+	writeJSON(w, me)
+}
+
+type meAnswer struct {
+	ID            string       `json:"id"`
+	Kind          string       `json:"kind"`
+	PhoneVerified bool         `json:"phone_verified"`
+	Channel       string       `json:"channel"`
+	Identities    []meIdentity `json:"identities"`
+}
+
+// meIdentity leaves out the openid: a page's script has no use for it.
+type meIdentity struct {
+	AppID string `json:"appid"`
+}
+
+// logout ends the session and makes the browser a signed-out guest, whom
+// nothing recognises until he taps 'log in'.
+func (s *Site) logout(w http.ResponseWriter, r *http.Request, v *Visit) {
+	old := v.session()
+	if old != nil && !v.failed {
+		ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+		defer cancel()
+		if err := s.Accounts.RevokeSession(ctx, old.ID, v.now, s.lastExpiry(v, old)); err != nil {
+			s.storeFailed(v, "database", "revoking a session", err)
+		}
+	}
+	if v.failed {
+		// Saying so is better than a logout that comes undone.
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+		return
+	}
+	h := w.Header()
+	ours(h)
+	s.allowOrigin(h, r)
+	if old != nil && !v.viaHeader {
+		next := &session.Session{ID: session.NewID(), IssuedAt: v.now.Unix(), Channel: v.channel()}
+		if !s.cfg.Account.GuestsOff {
+			if guest := s.newGuest(r.Context(), v); guest != nil {
+				next = guest
+			}
+		}
+		next.SignedOut = true
+		http.SetCookie(w, s.cookies.Session(s.seal(v, next), true))
+	}
+	if wantsPage(r) {
+		s.redirectAfterPost(w, s.returnTo(v.Sent.Query().Get("return_to")))
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Site) redirectAfterPost(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// jwks publishes the keys that assertions are signed with (RFC 7517).
+func (s *Site) jwks(w http.ResponseWriter, r *http.Request, _ *Visit) {
+	h := w.Header()
+	h.Set("Content-Type", "application/jwk-set+json")
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Access-Control-Allow-Origin", "*")
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(s.JWKS())
+	}
+}
+
+// healthz says that the process answers.
+func (s *Site) healthz(w http.ResponseWriter, _ *http.Request, _ *Visit) {
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// readyz says whether logins would work.
+func (s *Site) readyz(w http.ResponseWriter, r *http.Request, _ *Visit) {
+	w.Header().Set("Cache-Control", "no-store")
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	if err := s.Accounts.Ping(ctx); err != nil {
+		s.Log.Warn("not ready", "store", "database", "error", err)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("database unavailable\n"))
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// login is the page between 'this needs a login' and WeChat's consent.
+func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
+	q := v.Sent.Query()
+	back := s.returnTo(q.Get("return_to"))
+	switch {
+	case v.who.member() && !v.grace:
+		s.redirect(w, back)
+	case isNavigation(r) && s.toExternal(w, r, v):
+	case isPrefetch(r):
+		s.writeProblem(w, r, newProblem(codeLoginRequired))
+	case s.promote(r.Context(), v):
+		http.SetCookie(w, s.cookies.Session(s.tokenOf(v.issue), true))
+		s.redirect(w, back)
+	case v.failed:
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+	case q.Get("go") == "wechat" && s.canConsent(v) && tapped(r):
+		s.askConsent(w, r, v, back)
+	default:
+		s.writePage(w, r, s.loginPage(v, back, q.Get("code")))
+	}
+}
+
+// tapped says that one of our own pages, and not another site, sent the
+// visitor: WeChat counts a consent that comes without an explanation as misuse.
+func tapped(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site == "" || site == "same-origin"
+}
+
+func (s *Site) askConsent(w http.ResponseWriter, r *http.Request, v *Visit, back string) {
+	f, _ := s.readFlow(v)
+	if !s.authorize(r.Context(), w, v, authorization{flow: f, scope: "snsapi_userinfo", returnTo: back}) {
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+	}
+}
+
+// loginCodes are the outcomes that the login page explains.
+func loginCode(raw string) code {
+	known := []string{
+		codeRefused, "code_invalid", "phone_required", "unionid_changed", "openid_changed",
+		"userid_bound_to_other_wechat", "wechat_bound_to_other_user", "repair_conflict", "snapshot",
+	}
+	if slices.Contains(known, raw) {
+		return code(raw)
+	}
+	return ""
+}
+
+func (s *Site) loginPage(v *Visit, back, rawCode string) page {
+	p := page{Status: http.StatusOK, Code: loginCode(rawCode)}
+	sess := v.session()
+	switch {
+	case sess != nil && sess.Snapshot:
+		p.Key = "login_snapshot"
+	case s.canConsent(v):
+		p.Key = "login"
+		p.Actions = append(p.Actions, action{
+			Key: "log_in_wechat", Primary: true, Href: s.loginURL(back, "") + "&go=wechat",
+		})
+	case v.agent().wechat:
+		p.Key = "login_no_unionid"
+	default:
+		p.Key = "login_elsewhere"
+	}
+	p.Actions = append(p.Actions, action{Key: "keep_browsing", Href: "/"})
+	return p
+}

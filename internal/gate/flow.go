@@ -1,0 +1,142 @@
+package gate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+// flow is the content of the flow cookie: it binds states to this browser and
+// counts silent rounds, so that a browser is never sent around for ever.
+type flow struct {
+	Browser string  `json:"b"`
+	Rounds  []int64 `json:"r,omitempty"` // starts of silent rounds, Unix seconds
+}
+
+const (
+	stateLife   = 10 * time.Minute // an authorization has to come back within this
+	resultLife  = time.Minute      // a doubled callback gets the same answer within this
+	roundWindow = 10 * time.Minute
+	maxRounds   = 2
+)
+
+// readFlow returns the flow of this browser, a new one if it has none.
+func (s *Site) readFlow(v *Visit) (f *flow, carried bool) {
+	f = new(flow)
+	if raw, ok := s.openFlow(v); ok && json.Unmarshal(raw, f) == nil && f.Browser != "" {
+		f.Rounds = slices.DeleteFunc(f.Rounds, func(t int64) bool {
+			return v.now.Unix()-t >= int64(roundWindow/time.Second)
+		})
+		return f, true
+	}
+	return &flow{Browser: rand.Text()}, false
+}
+
+// openFlow returns the content of the flow cookie. Of several, only one that
+// opens alone counts.
+func (s *Site) openFlow(v *Visit) (raw []byte, ok bool) {
+	for _, t := range v.flows {
+		opened, good := s.Keys.Open(session.TypeFlow, t)
+		if good && ok {
+			return nil, false
+		}
+		if good {
+			raw, ok = opened, true
+		}
+	}
+	return raw, ok
+}
+
+// exhaust uses up the silent rounds: WeChat does not answer, so asking at each
+// page would only make every page slow.
+func (f *flow) exhaust(now time.Time) {
+	for len(f.Rounds) < maxRounds {
+		f.Rounds = append(f.Rounds, now.Unix())
+	}
+}
+
+func (s *Site) setFlow(w http.ResponseWriter, f *flow) {
+	raw, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // a struct of strings and numbers
+	}
+	http.SetCookie(w, s.cookies.Flow(s.Keys.Seal(session.TypeFlow, raw), stateLife+roundWindow))
+}
+
+// wantsSilent says whether WeChat may be asked, unseen by the visitor, who he
+// is: inside WeChat, while his session does not know.
+func (s *Site) wantsSilent(v *Visit) bool {
+	if v.who.marks&markWeChat != 0 || v.failed || v.viaHeader || v.param == "guest" ||
+		s.cfg.OfficialAccount.AppID == "" || !v.agent().wechat {
+		return false
+	}
+	if v.who.known() {
+		return true
+	}
+	sess := v.session()
+	return sess == nil || !s.holdsWeChat(sess) && !sess.SignedOut && !sess.Snapshot
+}
+
+// startSilent begins a round of silent identification, if one is left.
+func (s *Site) startSilent(w http.ResponseWriter, r *http.Request, v *Visit) (answered bool) {
+	f, _ := s.readFlow(v)
+	if len(f.Rounds) >= maxRounds {
+		return false
+	}
+	if s.toExternal(w, r, v) {
+		return true
+	}
+	f.Rounds = append(f.Rounds, v.now.Unix())
+	return s.authorize(r.Context(), w, v, authorization{flow: f, scope: wechat.ScopeBase, returnTo: v.here()})
+}
+
+type authorization struct {
+	flow     *flow
+	scope    wechat.Scope
+	returnTo string
+}
+
+// pending is what the Store keeps of an authorization under its state.
+type pending struct {
+	Browser  string       `json:"b"`
+	AppID    string       `json:"a"`
+	Scope    wechat.Scope `json:"s"`
+	ReturnTo string       `json:"r"`
+}
+
+// authorize sends the browser to WeChat. The state is random, of one use, and
+// bound to this browser, the appid and the target.
+func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a authorization) (answered bool) {
+	state := rand.Text() // base32: letters and digits, as WeChat demands
+	app := s.cfg.OfficialAccount.AppID
+	raw, err := json.Marshal(pending{Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo})
+	if err != nil {
+		panic(err) // a struct of strings
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := s.Store.Put(ctx, stateKey(state), raw, stateLife); err != nil {
+		s.Metrics.StoreError("session")
+		s.Log.Error("keeping an OAuth state", "store", "session", "error", err)
+		return false
+	}
+	to, err := s.WeChat.AuthorizeURL(wechat.AuthorizeParams{
+		AppID: app, RedirectURI: s.origin() + s.cfg.Prefix + "/callback/" + app, Scope: a.scope, State: state,
+	})
+	if err != nil {
+		s.Log.Error("building the authorize URL", "error", err)
+		return false
+	}
+	s.setFlow(w, a.flow)
+	s.redirect(w, to)
+	return true
+}
+
+func stateKey(state string) string  { return "state:" + state }
+func resultKey(state string) string { return "result:" + state }

@@ -1,0 +1,215 @@
+// Package gate is the product: it recognises a visitor, says who he is, asks
+// for a login where one is needed, and logs people in and out. It knows
+// nothing of Caddy.
+//
+// A Site is one site behind the gateway. For each request its caller takes the
+// six steps of Receive, Owns, Level, Identify, Answer and Attach.
+package gate
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/assertion"
+	"github.com/wxgate/wxgate/internal/limit"
+	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+// Config is what an operator says of one site.
+type Config struct {
+	ExternalURL   string // what visitors type: scheme and host, nothing else
+	Prefix        string // of our own endpoints; default /wxgate
+	Rules         []Rule // access lines; their order does not matter
+	Headers       HeaderNames
+	KeepHeaders   []string // that override URL or method: those the shop needs
+	ReturnOrigins []string // origins return_to may name besides this site
+
+	CookieDomain string
+	CookieMaxAge time.Duration // default 30 days, sliding
+
+	OfficialAccount wechat.App // for pages inside WeChat; zero: none
+	Account         account.Rules
+	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
+	StaleFor        time.Duration // how long cached users outlive a lost database; default 10 minutes
+
+	ClaimOpenID  bool // put the openid into the assertion
+	ClaimUnionID bool // put the unionid into the assertion
+
+	// CacheSalt changes when the secrets do, so that a session sealed with one
+	// that was taken away is not found in memory either.
+	CacheSalt string
+}
+
+// Deps is what a site works with. All of it outlives the site.
+type Deps struct {
+	Accounts Accounts
+	WeChat   *wechat.Client
+	Store    session.Store
+	Limiter  limit.Limiter
+	Cache    *session.Cache
+	Watcher  *Watcher
+	Live     *Live
+	Keys     *session.Keys
+	Signer   *assertion.Signer
+	JWKS     func() []byte // the published keys, ready to send
+	Metrics  Metrics
+	Log      *slog.Logger
+}
+
+// Accounts is what the gate needs of the account store. An error means that
+// the store is broken, except account.ErrSessionDead of Resolve.
+type Accounts interface {
+	Link(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error)
+	Resolve(ctx context.Context, ref account.SessionRef) (account.Resolved, error)
+	NewGuestID(ctx context.Context) (string, error)
+	// RevokeSession ends a session at a time, at once or after a grace, and
+	// may forget about it once every token of it has expired.
+	RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error
+	Ping(ctx context.Context) error
+}
+
+// Metrics counts what the gate does. Every argument comes from a closed set.
+type Metrics interface {
+	Request(level Level, outcome string)
+	Identified(d time.Duration) // one resolution that was not in the cache
+	CacheHit()
+	Login(channel, outcome string)
+	Link(code account.Code)
+	StoreError(store string)
+	Stripped(headers int)
+}
+
+const (
+	defaultPrefix   = "/wxgate"
+	defaultMaxAge   = 30 * 24 * time.Hour
+	defaultStaleFor = 10 * time.Minute
+
+	storeTimeout  = 2 * time.Second // a request waits this long for a store
+	wechatTimeout = 5 * time.Second // and this long for WeChat
+	rotationGrace = time.Minute     // a rotated token is served as what it was
+)
+
+// Site is one site behind the gateway. It is immutable and may be used by many
+// goroutines.
+type Site struct {
+	cfg      Config
+	Deps     // embedded: the site's own code reads better
+	external *url.URL
+	strip    *stripper
+	rules    *rules
+	cookies  *session.Cookies
+	pages    *pages
+	names    [numHeaders]string // canonical header names
+	// fingerprint separates cached answers of sites that tell the shop
+	// different things of one session.
+	fingerprint []byte
+	flights     *singleflight.Group
+}
+
+// New checks cfg and builds a site. Errors name the option that is wrong.
+func New(cfg Config, deps Deps) (*Site, error) {
+	s := &Site{cfg: cfg, Deps: deps, flights: new(singleflight.Group)}
+	s.setDefaults()
+	var err error
+	if s.external, err = parseExternalURL(cfg.ExternalURL); err != nil {
+		return nil, err
+	}
+	if err := checkPrefix(s.cfg.Prefix); err != nil {
+		return nil, err
+	}
+	if s.cfg.ReturnOrigins, err = parseOrigins(cfg.ReturnOrigins); err != nil {
+		return nil, err
+	}
+	if s.strip, err = newStripper(s.cfg.Headers, cfg.KeepHeaders); err != nil {
+		return nil, err
+	}
+	if s.rules, err = compileRules(cfg.Rules); err != nil {
+		return nil, err
+	}
+	s.cookies, err = session.NewCookies(session.CookieConfig{
+		Secure: s.external.Scheme == "https", Domain: cfg.CookieDomain, MaxAge: s.cfg.CookieMaxAge,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cookie: %w", err)
+	}
+	if host := s.external.Hostname(); cfg.CookieDomain != "" && !strings.HasSuffix("."+host, "."+cfg.CookieDomain) {
+		return nil, fmt.Errorf("cookie domain %s does not cover %s: no browser would keep the session", cfg.CookieDomain, host)
+	}
+	if s.pages, err = newPages(); err != nil {
+		return nil, err
+	}
+	s.names = s.cfg.Headers.canonical()
+	s.fingerprint = s.fingerprintOf()
+	return s, nil
+}
+
+func (s *Site) setDefaults() {
+	c := &s.cfg
+	if c.Prefix == "" {
+		c.Prefix = defaultPrefix
+	}
+	if c.CookieMaxAge == 0 {
+		c.CookieMaxAge = defaultMaxAge
+	}
+	if c.StaleFor == 0 {
+		c.StaleFor = defaultStaleFor
+	}
+	if c.MintLimit == (limit.Limit{}) {
+		c.MintLimit = limit.Limit{Events: 6000, Window: 10 * time.Minute}
+	}
+}
+
+func (s *Site) fingerprintOf() []byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%t %t %q\n%s\n", s.cfg.CacheSalt, s.Signer.Fingerprint(), s.cfg.ClaimOpenID, s.cfg.ClaimUnionID,
+		s.cfg.Headers.OpenID, s.cfg.OfficialAccount.AppID)
+	return h.Sum(nil)
+}
+
+func parseExternalURL(raw string) (*url.URL, error) {
+	if raw == "" {
+		return nil, errors.New("external_url is missing: what visitors type, for example https://shop.example.com")
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "",
+		u.User != nil, u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "", u.ForceQuery:
+		return nil, fmt.Errorf("external_url %q is not a scheme and a host, like https://shop.example.com", raw)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: stripDefaultPort(u.Scheme, strings.ToLower(u.Host))}, nil
+}
+
+func checkPrefix(p string) error {
+	if len(p) < 2 || p[0] != '/' {
+		return fmt.Errorf("prefix %q is not a path like /wxgate", p)
+	}
+	for seg := range strings.SplitSeq(p[1:], "/") {
+		if seg == "" || strings.Trim(seg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			return fmt.Errorf("prefix %q may hold letters, digits, '-', '_' and single slashes only", p)
+		}
+	}
+	return nil
+}
+
+// parseOrigins brings origins into the form that browsers send.
+func parseOrigins(raw []string) ([]string, error) {
+	var out []string
+	for _, o := range raw {
+		u, err := parseExternalURL(o)
+		if err != nil {
+			return nil, fmt.Errorf("return_origins: %q is not an origin like https://www.example.com", o)
+		}
+		out = append(out, u.Scheme+"://"+u.Host)
+	}
+	return out, nil
+}

@@ -1,0 +1,105 @@
+package gate
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// problem is an error of ours as a client sees it: a problem document
+// (RFC 9457) with a stable code for scripts, a page for people.
+type problem struct {
+	Type     string `json:"type"`
+	Title    string `json:"title"`
+	Status   int    `json:"status"`
+	Code     code   `json:"code"`
+	Need     string `json:"need,omitempty"`
+	LoginURL string `json:"login_url,omitempty"`
+
+	retryAfter int // seconds; 0: no Retry-After
+}
+
+// code is stable: scripts and support people go by it.
+type code string
+
+const (
+	codeLoginRequired    code = "login_required"
+	codeSessionExpired   code = "session_expired"
+	codeInvalid          code = "code_invalid"
+	codeWeChatBusy       code = "wechat_busy"
+	codeWeChatBlocked    code = "wechat_blocked"
+	codeUnavailable      code = "unavailable"
+	codeMalformed        code = "malformed"
+	codeCrossSite        code = "cross_site"
+	codeNotFound         code = "not_found"
+	codeMethodNotAllowed code = "method_not_allowed"
+)
+
+// newProblem is the one place that maps what went wrong to HTTP.
+func newProblem(c code) problem {
+	p := problem{Code: c, Type: "urn:wxgate:problem:" + string(c)}
+	switch c {
+	case codeLoginRequired, codeSessionExpired:
+		p.Status = http.StatusUnauthorized
+	case codeMalformed:
+		p.Status = http.StatusBadRequest
+	case codeWeChatBlocked, codeCrossSite:
+		p.Status = http.StatusForbidden
+	case codeNotFound:
+		p.Status = http.StatusNotFound
+	case codeMethodNotAllowed:
+		p.Status = http.StatusMethodNotAllowed
+	case codeInvalid:
+		p.Status = http.StatusUnprocessableEntity
+	case codeWeChatBusy, codeUnavailable:
+		p.Status, p.retryAfter = http.StatusServiceUnavailable, 5
+	}
+	return p
+}
+
+// page shows the problem to a person.
+func (p problem) page(actions ...action) *page {
+	return &page{Status: p.Status, Key: string(p.Code), Code: p.Code, Actions: actions, retryAfter: p.retryAfter}
+}
+
+// writeProblem answers with p, as a page where a person looks at it.
+func (s *Site) writeProblem(w http.ResponseWriter, r *http.Request, p problem) {
+	if wantsPage(r) && !isPrefetch(r) {
+		s.writePage(w, r, *p.page(action{Key: "to_the_shop", Href: "/"}))
+		return
+	}
+	h := w.Header()
+	ours(h)
+	s.allowOrigin(h, r)
+	setRetryAfter(h, p.retryAfter)
+	h.Set("Content-Type", "application/problem+json")
+	p.Title = s.pages.text(s.pages.language(r), "title."+string(p.Code))
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		writeJSON(w, p)
+	}
+}
+
+func setRetryAfter(h http.Header, seconds int) {
+	if seconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds))
+	}
+}
+
+// allowOrigin lets a listed origin's scripts read the answer, and nobody else's.
+func (s *Site) allowOrigin(h http.Header, r *http.Request) {
+	h.Add("Vary", "Origin")
+	if o := r.Header.Get("Origin"); o != "" && slices.Contains(s.cfg.ReturnOrigins, o) {
+		h.Set("Access-Control-Allow-Origin", o)
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+}
+
+// writeJSON sends v. An error is the client's connection, which nobody can be
+// told about.
+func writeJSON(w http.ResponseWriter, v any) {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}
