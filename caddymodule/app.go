@@ -1,0 +1,355 @@
+// Package caddymodule makes the gateway a Caddy plugin: the app `wxgate`, which
+// owns what outlives a request, and the handler `http.handlers.wxgate`. It
+// decides nothing; that is internal/gate's.
+package caddymodule
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/assertion"
+	"github.com/wxgate/wxgate/internal/limit"
+	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+func init() { caddy.RegisterModule(new(App)) }
+
+// App holds what all sites behind the gateway share: the secret, the database,
+// the WeChat apps of one Open Platform account, and the rules for accounts.
+//
+// Every value may hold placeholders such as `{env.WXGATE_SECRET}`.
+type App struct {
+	// Secrets that session tokens are sealed with, at least 32 bytes each. The
+	// first seals, all open; to change the secret, put the new one first and
+	// remove the old one after 30 days. Default: a secret that is made once
+	// and kept beside the SQLite file.
+	Secrets []Secret `json:"secrets,omitempty"`
+
+	// Where accounts are stored: `sqlite:<path>`. Default: `wxgate.db` in
+	// Caddy's data directory.
+	Database string `json:"database,omitempty"`
+
+	// The official accounts whose pages run inside WeChat.
+	OfficialAccounts []OfficialAccount `json:"official_accounts,omitempty"`
+
+	// What a first login needs: `wechat`, a WeChat account that the Open
+	// Platform knows. Default: `wechat`.
+	FirstLogin string `json:"first_login,omitempty"`
+
+	// How many WeChat accounts a member may have: `one_to_one`. Default:
+	// `one_to_one`.
+	Linking string `json:"linking,omitempty"`
+
+	// Whether visitors get a guest id before they log in: `on` or `off`.
+	// Default: `on`.
+	Guests string `json:"guests,omitempty"`
+
+	// How user ids are made. Default: integers from 1000000000.
+	UserIDs *UserIDs `json:"user_ids,omitempty"`
+
+	// Replaces the addresses of the WeChat platform.
+	Endpoints *Endpoints `json:"endpoints,omitempty"`
+
+	// `on` allows `endpoints` beside a site with an external https address,
+	// where a pretend WeChat would let anyone in. Default: `off`.
+	Sandbox string `json:"sandbox,omitempty"`
+
+	// How long users that are already known keep working while the database is
+	// out of reach, as a duration. Default: `10m`.
+	StaleFor string `json:"stale_for,omitempty"`
+
+	// How many new guests one block of addresses (/24, /64) may become.
+	// Default: 6000 in 10 minutes.
+	MintLimit *MintLimit `json:"mint_limit,omitempty"`
+
+	// Lines of a Caddyfile that ask for what this version cannot do. The
+	// Caddyfile adapter fills it; a configuration that has any is refused.
+	NotAvailable []string `json:"not_available,omitempty"`
+
+	ctx     caddy.Context
+	log     *slog.Logger // taken at once: later the context names whatever module was loaded last
+	shared  *shared
+	poolKey string
+	keys    *session.Keys
+	salt    string // of the secrets, so that what an old one sealed is not found in memory
+	wechat  *wechat.Client
+	metrics *metrics
+	start   int64 // of integer user ids
+	stale   time.Duration
+	mint    limit.Limit
+
+	rings map[string]*assertion.Keyring // by algorithm, loaded; one for each that a site signs with
+
+	handlers []*Handler // of this configuration
+
+	stop    context.CancelFunc
+	workers sync.WaitGroup
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "wxgate", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision expands placeholders, sets defaults, and acquires what the app
+// owns.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.log, a.rings = ctx, ctx.Slogger(), map[string]*assertion.Keyring{}
+	if err := a.expand(); err != nil {
+		return err
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	a.metrics = newMetrics(ctx.GetMetricsRegistry())
+	if err := a.acquire(); err != nil {
+		return err
+	}
+	var err error
+	a.wechat, err = a.newClient()
+	return err
+}
+
+// expand replaces placeholders and sets defaults.
+func (a *App) expand() error {
+	e := expander{repl: caddy.NewReplacer(), where: "wxgate"}
+	for i := range a.Secrets {
+		e.secret("secret", &a.Secrets[i])
+	}
+	for i := range a.OfficialAccounts {
+		e.text("official_account", &a.OfficialAccounts[i].AppID)
+		e.secret("official_account "+a.OfficialAccounts[i].AppID, &a.OfficialAccounts[i].Secret)
+	}
+	if a.Endpoints == nil {
+		a.Endpoints = new(Endpoints)
+	}
+	if a.UserIDs == nil {
+		a.UserIDs = new(UserIDs)
+	}
+	if a.MintLimit == nil {
+		a.MintLimit = new(MintLimit)
+	}
+	e.text("database", &a.Database)
+	e.text("first_login", &a.FirstLogin)
+	e.text("linking", &a.Linking)
+	e.text("guests", &a.Guests)
+	e.text("user_ids", &a.UserIDs.Scheme)
+	e.text("sandbox", &a.Sandbox)
+	e.text("endpoints api", &a.Endpoints.API)
+	e.text("endpoints open", &a.Endpoints.Open)
+	e.secret("endpoints proxy", &a.Endpoints.Proxy)
+	a.start = e.number("user_ids", &a.UserIDs.Start)
+	a.stale = e.duration("stale_for", &a.StaleFor)
+	a.mint = limit.Limit{
+		Events: int(e.number("mint_limit", &a.MintLimit.Events)), Window: e.duration("mint_limit", &a.MintLimit.Window),
+	}
+	if a.mint.Events > 0 && a.mint.Window == 0 {
+		a.mint.Window = 10 * time.Minute
+	}
+	if a.UserIDs.Scheme == "" {
+		a.UserIDs.Scheme = "integer"
+	}
+	if a.Database == "" {
+		a.Database = defaultDatabase()
+	}
+	if a.FirstLogin == "" {
+		a.FirstLogin = string(account.FirstLoginWeChat)
+		a.log.Info("first_login is wechat: no phone can be verified in this version")
+	}
+	return errors.Join(e.errs...)
+}
+
+// check refuses what cannot work, by the option's name.
+func (a *App) check() error {
+	errs := a.checkAccounts()
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf("wxgate: "+format, args...)) }
+	if len(a.NotAvailable) > 0 {
+		refuse("%s", strings.Join(a.NotAvailable, "\n"))
+	}
+	for i, s := range a.Secrets {
+		if len(s) < 32 {
+			refuse("secret: number %d has %d bytes, at least 32 are needed (is its environment variable set?)", i+1, len(s))
+		}
+		if slices.Index(a.Secrets, s) < i {
+			refuse("secret: number %d is given twice", i+1)
+		}
+	}
+	oneOf := func(option, value string, allowed ...string) {
+		switch {
+		case value == "wechat_phone", value == "many_unionids":
+			refuse("%s: %s is not available in this version", option, value)
+		case value != "" && !slices.Contains(allowed, value):
+			refuse("%s: %q is none of: %s", option, value, strings.Join(allowed, ", "))
+		}
+	}
+	oneOf("first_login", a.FirstLogin, "wechat")
+	oneOf("linking", a.Linking, "one_to_one")
+	oneOf("guests", a.Guests, "on", "off")
+	oneOf("sandbox", a.Sandbox, "on", "off")
+	oneOf("user_ids", a.UserIDs.Scheme, "integer", "uuid")
+	if a.UserIDs.Start != "" && a.UserIDs.Scheme == "uuid" {
+		refuse("user_ids: uuid has no start")
+	}
+	if a.mint.Window > 0 && a.mint.Events == 0 {
+		refuse("mint_limit: the number of guests is missing")
+	}
+	return errors.Join(errs...)
+}
+
+// appIDs holds for every appid that WeChat has given out, and for whatever can
+// stand in a path.
+var appIDs = regexp.MustCompile(`^[A-Za-z0-9]+$`)
+
+func (a *App) checkAccounts() (errs []error) {
+	seen := map[string]bool{}
+	for _, o := range a.OfficialAccounts {
+		switch {
+		case !appIDs.MatchString(o.AppID):
+			errs = append(errs, fmt.Errorf("wxgate: official_account: %q is not an appid", o.AppID))
+		case o.Secret == "":
+			errs = append(errs, fmt.Errorf("wxgate: official_account %s: the AppSecret is empty (is its environment variable set?)", o.AppID))
+		case seen[o.AppID]:
+			errs = append(errs, fmt.Errorf("wxgate: official_account %s is given twice", o.AppID))
+		}
+		seen[o.AppID] = true
+	}
+	return errs
+}
+
+func (a *App) newClient() (*wechat.Client, error) {
+	cfg := wechat.Config{API: a.Endpoints.API, Open: a.Endpoints.Open, Logger: a.log, Observe: a.metrics.observeWeChat}
+	if a.Endpoints.Proxy != "" {
+		u, err := url.Parse(string(a.Endpoints.Proxy))
+		if err != nil || u.Host == "" {
+			return nil, errors.New("wxgate: endpoints proxy is not a URL like http://10.0.0.5:3128")
+		}
+		cfg.Proxy = u
+	}
+	c, err := wechat.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("wxgate: endpoints: %w", err)
+	}
+	return c, nil
+}
+
+// deriveKeys makes the keys of sessions, after the default secret is known.
+func (a *App) deriveKeys(secrets []string) error {
+	var err error
+	if a.keys, err = session.NewKeys(secrets...); err != nil {
+		return fmt.Errorf("wxgate: secret: %w", err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(secrets, "\x00")))
+	a.salt = hex.EncodeToString(sum[:])
+	return nil
+}
+
+// Start looks for ways around the gate and runs the workers.
+func (a *App) Start() error {
+	if err := a.checkSites(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	run := func(f func(context.Context)) { a.workers.Go(func() { f(ctx) }) }
+	run(func(ctx context.Context) { a.shared.watcher.Run(ctx, a.log) })
+	run(a.shared.live.Run)
+	run(a.hourly)
+	return nil
+}
+
+// checkSites looks at the routes of all servers. They are known now that every
+// App of the configuration is provisioned, and not before.
+func (a *App) checkSites() error {
+	httpApp, err := a.ctx.AppIfConfigured("http")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, err := checkGates(httpApp.(*caddyhttp.App))
+	if err != nil {
+		return err
+	}
+	if len(a.handlers) == 0 {
+		a.log.Warn("no site has a wxgate block: the global option wxgate is without effect")
+	}
+	for _, h := range a.handlers {
+		if !slices.Contains(found, h) {
+			a.log.Warn("a wxgate block stands inside a handler that is not Caddy's own: whether requests can walk around it is not known",
+				"site", h.ExternalURL)
+		}
+	}
+	return nil
+}
+
+// hourly forgets what is over and rotates keys on schedule.
+func (a *App) hourly(ctx context.Context) {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for now := time.Now(); ; {
+		if err := a.shared.db.Prune(ctx, now); err != nil && ctx.Err() == nil {
+			a.log.Error("pruning the database", "error", err)
+		}
+		for _, k := range a.rings {
+			if err := k.Tick(ctx, now); err != nil && ctx.Err() == nil {
+				a.log.Error("rotating assertion keys", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-ticker.C:
+		}
+	}
+}
+
+// Stop ends the workers and waits for them. The handlers work on until
+// Cleanup.
+func (a *App) Stop() error {
+	if a.stop != nil {
+		a.stop()
+	}
+	a.workers.Wait()
+	return nil
+}
+
+// Cleanup gives back exactly what Provision has acquired; Caddy calls it after
+// a failed Provision too.
+func (a *App) Cleanup() error {
+	if a.wechat != nil {
+		a.wechat.Close()
+	}
+	if a.shared == nil {
+		return nil
+	}
+	a.shared = nil
+	_, err := pool.Delete(a.poolKey)
+	return err
+}
+
+// rules is the account policy of this configuration.
+func (a *App) rules() account.Rules {
+	return account.Rules{FirstLogin: account.FirstLogin(a.FirstLogin), GuestsOff: a.Guests == "off"}
+}
+
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

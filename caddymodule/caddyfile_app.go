@@ -1,0 +1,209 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+// parseApp reads the global option `wxgate`.
+//
+//	wxgate {
+//		secret           <secret>                 # repeatable
+//		database         sqlite:<path>
+//		official_account <appid> <secret>         # repeatable
+//		first_login      wechat
+//		linking          one_to_one
+//		guests           on|off
+//		user_ids         integer [<start>] | uuid
+//		endpoints {
+//			api   <url>
+//			open  <url>
+//			proxy <url>
+//		}
+//		sandbox          on|off
+//		stale_for        <duration>
+//		mint_limit       <guests> [per <duration>]
+//	}
+//
+// Lines that this version cannot serve are not reported here but by the first
+// site that uses the gate, together with that site's own.
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	p := &parser{Dispenser: d}
+	p.Next()
+	if existing != nil {
+		return nil, p.Errf("option 'wxgate' is repeated")
+	}
+	if p.NextArg() {
+		return nil, p.Errf("surplus word '%s'", p.Val())
+	}
+	app := new(App)
+	if err := p.lines(func(name string) error { return p.appOption(app, name) }); err != nil {
+		return nil, err
+	}
+	app.NotAvailable = p.notAvailable
+	return httpcaddyfile.App{Name: "wxgate", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// appNotAvailable returns what the App's block asked for in vain.
+func appNotAvailable(h httpcaddyfile.Helper) []string {
+	var app App
+	if opt, ok := h.Option("wxgate").(httpcaddyfile.App); ok && json.Unmarshal(opt.Value, &app) == nil {
+		return app.NotAvailable
+	}
+	return nil
+}
+
+func (p *parser) appOption(app *App, name string) error {
+	switch name {
+	case "secret":
+		var s Secret
+		err := p.secret("secret <secret>", &s)
+		app.Secrets = append(app.Secrets, s)
+		return err
+	case "database":
+		return p.database(app)
+	case "official_account":
+		return p.officialAccount(app)
+	case "first_login":
+		return p.mode(&app.FirstLogin, "wechat", "wechat_phone")
+	case "linking":
+		return p.mode(&app.Linking, "one_to_one", "many_unionids")
+	case "guests":
+		return p.choice(&app.Guests, "on", "off")
+	case "user_ids":
+		return p.userIDs(app)
+	case "endpoints":
+		return p.endpoints(app)
+	case "sandbox":
+		return p.choice(&app.Sandbox, "on", "off")
+	case "stale_for":
+		return p.value("stale_for <duration>", &app.StaleFor)
+	case "mint_limit":
+		return p.mintLimit(app)
+	case "redis", "mini_program", "website", "mobile_app", "sms", "webhook", "new_members", "phone_idle", "sms_budget":
+		p.skip(name)
+		return nil
+	default:
+		return p.unknown(name)
+	}
+}
+
+// database keeps the rest of a refused value out of the message: it may hold a
+// password.
+func (p *parser) database(app *App) error {
+	const usage = "database sqlite:<path>"
+	if err := p.once(p.Val(), app.Database != ""); err != nil {
+		return err
+	}
+	if err := p.args(usage, &app.Database); err != nil {
+		return err
+	}
+	switch scheme, _, _ := strings.Cut(app.Database, ":"); {
+	case scheme == "postgres", scheme == "postgresql", scheme == "mysql":
+		p.skip("database " + scheme)
+		return nil
+	case scheme == "sqlite", strings.HasPrefix(scheme, "{"):
+		return p.endSecret(usage)
+	default:
+		return p.Errf("unknown kind of database, usage: %s", usage)
+	}
+}
+
+func (p *parser) officialAccount(app *App) error {
+	const usage = "official_account <appid> <secret>"
+	var appid, secret string
+	if err := p.args(usage, &appid, &secret); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == appid }) {
+		return p.Errf("appid '%s' is repeated", appid)
+	}
+	app.OfficialAccounts = append(app.OfficialAccounts, OfficialAccount{AppID: appid, Secret: Secret(secret)})
+	if p.NextArg() {
+		return p.Errf("surplus word, usage: %s", usage)
+	}
+	return p.lines(func(name string) error {
+		if name != "unionid" {
+			return p.unknown(name)
+		}
+		p.skip(name)
+		return nil
+	})
+}
+
+// mode is a choice of which this version has the first word only.
+func (p *parser) mode(target *string, here, later string) error {
+	name := p.Val()
+	if err := p.choice(target, here, later); err != nil {
+		return err
+	}
+	if *target == later {
+		p.skip(name + " " + later)
+	}
+	return nil
+}
+
+func (p *parser) userIDs(app *App) error {
+	if err := p.once(p.Val(), app.UserIDs != nil); err != nil {
+		return err
+	}
+	app.UserIDs = new(UserIDs)
+	if err := p.args("user_ids integer [<start>] | uuid", &app.UserIDs.Scheme); err != nil {
+		return err
+	}
+	if err := p.oneOf(app.UserIDs.Scheme, "integer", "uuid"); err != nil {
+		return err
+	}
+	if app.UserIDs.Scheme == "integer" && p.NextArg() {
+		app.UserIDs.Start = p.Val()
+	}
+	return p.end()
+}
+
+func (p *parser) endpoints(app *App) error {
+	if err := p.openBlock(app.Endpoints != nil); err != nil {
+		return err
+	}
+	e := new(Endpoints)
+	app.Endpoints = e
+	return p.lines(func(name string) error {
+		switch name {
+		case "api":
+			return p.value("api <url>", &e.API)
+		case "open":
+			return p.value("open <url>", &e.Open)
+		case "proxy":
+			return p.secret("proxy <url>", &e.Proxy)
+		default:
+			return p.unknown(name)
+		}
+	})
+}
+
+func (p *parser) mintLimit(app *App) error {
+	const usage = "mint_limit <guests> [per <duration>]"
+	if err := p.once(p.Val(), app.MintLimit != nil); err != nil {
+		return err
+	}
+	l := new(MintLimit)
+	app.MintLimit = l
+	if err := p.args(usage, &l.Events); err != nil {
+		return err
+	}
+	if !p.NextArg() {
+		return p.end()
+	}
+	if p.Val() != "per" {
+		return p.Errf("surplus word '%s'", p.Val())
+	}
+	if !p.NextArg() {
+		return p.missing(usage)
+	}
+	l.Window = p.Val()
+	return p.end()
+}

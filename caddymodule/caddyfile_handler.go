@@ -1,0 +1,216 @@
+package caddymodule
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// parseHandler reads the directive `wxgate`.
+//
+//	wxgate {
+//		external_url     <url>
+//		prefix           <path>
+//		bypass           <paths...>|@matcher      # repeatable
+//		public           <paths...>|@matcher      # repeatable
+//		login            <paths...>|@matcher      # repeatable
+//		header           user_id|kind|phone_verified|previous|assertion|openid <name>
+//		keep_headers     <names...>
+//		assertion {
+//			algorithm ES256|RS256|EdDSA|HS256
+//			key       <key>
+//			audience  <audience>
+//			ttl       <duration>
+//			claims    openid|unionid...
+//		}
+//		cookie {
+//			domain  <domain>
+//			max_age <duration>
+//		}
+//		return_origins   <origins...>
+//		official_account <appid>
+//	}
+func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	p := &parser{Dispenser: h.Dispenser}
+	p.Next()
+	if p.NextArg() {
+		return nil, p.Errf("no word can stand between 'wxgate' and its block, but there is '%s': "+
+			"the gate sees every request of its site; use bypass or public lines", p.Val())
+	}
+	handler := new(Handler)
+	if err := p.lines(func(name string) error { return p.handlerOption(h, handler, name) }); err != nil {
+		return nil, err
+	}
+	if err := p.refuse(appNotAvailable(h)); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, handler), nil
+}
+
+// parseAPI refuses the directive `wxgate_api`.
+func parseAPI(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	p := &parser{Dispenser: h.Dispenser}
+	p.Next()
+	p.skip("wxgate_api")
+	return nil, p.refuse(appNotAvailable(h))
+}
+
+func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string) error {
+	switch name {
+	case "external_url":
+		return p.value("external_url <url>", &to.ExternalURL)
+	case "prefix":
+		return p.value("prefix <path>", &to.Prefix)
+	case "bypass", "public", "login":
+		return p.access(h, to)
+	case "header":
+		return p.header(to)
+	case "keep_headers":
+		return p.values("keep_headers <names...>", &to.KeepHeaders)
+	case "assertion":
+		return p.assertion(to)
+	case "cookie":
+		return p.cookie(to)
+	case "return_origins":
+		return p.values("return_origins <origins...>", &to.ReturnOrigins)
+	case "official_account":
+		return p.value("official_account <appid>", &to.OfficialAccount)
+	case "phone", "verification_file", "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
+		"website", "mini_program":
+		p.skip(name)
+		return nil
+	default:
+		return p.unknown(name)
+	}
+}
+
+// access reads one line of paths or one named matcher.
+func (p *parser) access(h httpcaddyfile.Helper, to *Handler) error {
+	line := Access{Level: p.Val()}
+	for p.NextArg() {
+		word := p.Val()
+		switch {
+		case line.MatcherSetsRaw != nil:
+			return p.Errf("surplus word '%s': a line takes paths or one named matcher", word)
+		case strings.HasPrefix(word, "@") && line.Paths != nil:
+			return p.Errf("surplus word '%s': a line takes paths or one named matcher", word)
+		case strings.HasPrefix(word, "@"):
+			p.Prev()
+			set, _, err := h.MatcherToken()
+			if err != nil {
+				return p.WrapErr(err)
+			}
+			line.MatcherSetsRaw = caddyhttp.RawMatcherSets{caddy.ModuleMap(set)}
+		case line.Level == "bypass" && (word == "*" || word == "/*"):
+			return p.Errf("'bypass %s' would switch the gate off", word)
+		case !isPathPattern(word):
+			return p.Errf("unknown word '%s', expected a path like /me or /me/*, a suffix like *.css, or a named matcher", word)
+		default:
+			line.Paths = append(line.Paths, word)
+		}
+	}
+	if line.Paths == nil && line.MatcherSetsRaw == nil {
+		return p.missing(line.Level + " <paths...>|@matcher")
+	}
+	to.Access = append(to.Access, line)
+	return p.end()
+}
+
+func isPathPattern(word string) bool {
+	return strings.HasPrefix(word, "/") || strings.HasPrefix(word, "*.") || strings.HasPrefix(word, "{")
+}
+
+func (p *parser) header(to *Handler) error {
+	const usage = "header <which> <name>"
+	var which, name string
+	if err := p.args(usage, &which); err != nil {
+		return err
+	}
+	if to.Headers == nil {
+		to.Headers = new(Headers)
+	}
+	targets := map[string]*string{
+		"user_id": &to.Headers.UserID, "kind": &to.Headers.Kind, "phone_verified": &to.Headers.PhoneVerified,
+		"previous": &to.Headers.Previous, "assertion": &to.Headers.Assertion, "openid": &to.Headers.OpenID,
+	}
+	target, ok := targets[which]
+	if !ok {
+		return p.Errf("unknown word '%s', expected user_id, kind, phone_verified, previous, assertion or openid", which)
+	}
+	if err := p.once("header "+which, *target != ""); err != nil {
+		return err
+	}
+	if err := p.args(usage, &name); err != nil {
+		return err
+	}
+	*target = name
+	return p.end()
+}
+
+func (p *parser) assertion(to *Handler) error {
+	if err := p.openBlock(to.Assertion != nil); err != nil {
+		return err
+	}
+	a := new(Assertion)
+	to.Assertion = a
+	return p.lines(func(name string) error {
+		switch name {
+		case "algorithm":
+			return p.choice(&a.Algorithm, "ES256", "RS256", "EdDSA", "HS256")
+		case "key":
+			return p.secret("key <key>", &a.Key)
+		case "audience":
+			return p.value("audience <audience>", &a.Audience)
+		case "ttl":
+			return p.value("ttl <duration>", &a.TTL)
+		case "claims":
+			return p.claims(a)
+		default:
+			return p.unknown(name)
+		}
+	})
+}
+
+func (p *parser) claims(a *Assertion) error {
+	if err := p.once(p.Val(), a.Claims != nil); err != nil {
+		return err
+	}
+	for p.NextArg() {
+		claim := p.Val()
+		if err := p.oneOf(claim, "openid", "unionid", "phone"); err != nil {
+			return err
+		}
+		if slices.Contains(a.Claims, claim) {
+			return p.Errf("word '%s' is repeated", claim)
+		}
+		a.Claims = append(a.Claims, claim)
+	}
+	if a.Claims == nil {
+		return p.missing("claims openid|unionid...")
+	}
+	if slices.Contains(a.Claims, "phone") {
+		p.skip("claims phone")
+	}
+	return p.end()
+}
+
+func (p *parser) cookie(to *Handler) error {
+	if err := p.openBlock(to.Cookie != nil); err != nil {
+		return err
+	}
+	c := new(Cookie)
+	to.Cookie = c
+	return p.lines(func(name string) error {
+		switch name {
+		case "domain":
+			return p.value("domain <domain>", &c.Domain)
+		case "max_age":
+			return p.value("max_age <duration>", &c.MaxAge)
+		default:
+			return p.unknown(name)
+		}
+	})
+}

@@ -1,0 +1,69 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// expander replaces placeholders in the options of one block and reads what
+// they stand for. It goes on after an error, so that all are told at once.
+type expander struct {
+	repl  *caddy.Replacer
+	where string
+	errs  []error
+}
+
+func (e *expander) refuse(option, format string, args ...any) {
+	e.errs = append(e.errs, fmt.Errorf("%s: %s: %s", e.where, option, fmt.Sprintf(format, args...)))
+}
+
+// text expands a value in place. A placeholder that stands for nothing is an
+// error, unless the value is empty to begin with.
+func (e *expander) text(option string, s *string) {
+	out, err := e.repl.ReplaceOrErr(*s, true, true)
+	if err != nil {
+		e.refuse(option, "%v (is its environment variable set?)", err)
+		return
+	}
+	*s = out
+}
+
+func (e *expander) texts(option string, list []string) {
+	for i := range list {
+		e.text(option, &list[i])
+	}
+}
+
+func (e *expander) secret(option string, s *Secret) {
+	t := string(*s)
+	e.text(option, &t)
+	*s = Secret(t)
+}
+
+// number reads a positive integer; 0 when there is none.
+func (e *expander) number(option string, s *string) int64 {
+	if e.text(option, s); *s == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(*s, 10, 64)
+	if err != nil || n <= 0 {
+		e.refuse(option, "%q is not a positive number", *s)
+	}
+	return n
+}
+
+// duration reads a positive duration; 0 when there is none. Days are written
+// as 30d.
+func (e *expander) duration(option string, s *string) time.Duration {
+	if e.text(option, s); *s == "" {
+		return 0
+	}
+	d, err := caddy.ParseDuration(*s)
+	if err != nil || d <= 0 {
+		e.refuse(option, "%q is not a positive duration like 10m or 30d", *s)
+	}
+	return d
+}

@@ -1,0 +1,230 @@
+package caddymodule
+
+import (
+	"bufio"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/wxgate/wxgate/internal/wechat/wechattest"
+)
+
+// observed is a gateway whose metrics and logs are read as an operator reads
+// them: at Caddy's handler and in files.
+type observed struct {
+	*rig
+	metricsPort string
+	told        map[string]string // what no metric and no log may hold, by what it is
+}
+
+func newObserved(t *testing.T) *observed {
+	t.Helper()
+	o := &observed{rig: newRig(t), metricsPort: freePort(t), told: map[string]string{"AppSecret": testSecret}}
+	raw, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := blocks(string(raw), "caddyfile")
+	i := slices.IndexFunc(all, func(b string) bool { return strings.Contains(b, "format filter") })
+	_, filter, _ := strings.Cut(all[i], "{\n")
+	filter = strings.TrimSuffix(strings.TrimSpace(filter), "}")
+	o.run(setup{
+		around: strings.Replace(filter, "log {", "log {\noutput file "+o.accessLog(), 1),
+		site:   "login /me/*\nbypass /pay/notify\npublic /static/*",
+		more:   "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}",
+	})
+	return o
+}
+
+func (o *observed) accessLog() string { return filepath.Join(o.dir, "access.log") }
+
+// metrics returns our samples of Caddy's metrics handler by name and labels.
+func (o *observed) metrics() map[string]float64 {
+	o.t.Helper()
+	text := o.elsewhere().fetch(http.MethodGet, "http://127.0.0.1:"+o.metricsPort+"/metrics").body
+	all := map[string]float64{}
+	for line := range strings.SplitSeq(text, "\n") {
+		i := strings.LastIndexByte(line, ' ')
+		if !strings.HasPrefix(line, "wxgate_") || i < 0 {
+			continue
+		}
+		n, err := strconv.ParseFloat(line[i+1:], 64)
+		if err != nil {
+			o.t.Fatalf("%s: %v", line, err)
+		}
+		all[line[:i]] = n
+	}
+	return all
+}
+
+// journey makes everything happen that is counted, faults included, and
+// remembers what the gateway learned.
+func (o *observed) journey() {
+	o.t.Helper()
+	d := o.inWeChat(wechattest.Person{Name: "wang", Follower: true, Consent: wechattest.Accept})
+	d.get("/goods/blue-teapot")
+	o.remember(d)
+	d.get("/me/orders/2026")
+	o.remember(d)
+	d.get("/goods/blue-teapot", func(r *http.Request) { r.Header.Set("X-User-ID", "7") })
+	d.fetch(http.MethodPost, "/wxgate/logout")
+	o.remember(d)
+	o.wechat.Fail(wechattest.ExchangeCode, 1, wechattest.ErrCode(40029))
+	o.wechat.Fail(wechattest.ExchangeCode, 1, wechattest.HTMLPage())
+	li := o.inWeChat(wechattest.Person{Name: "li", Consent: wechattest.Accept})
+	li.get("/goods/red-teapot")
+	o.remember(li)
+	li.clearCookies()
+	li.logIn()
+	o.remember(li)
+	chrome := o.elsewhere()
+	chrome.fetch(http.MethodGet, "/me/orders/2026", func(r *http.Request) { r.Header.Set("Authorization", "Wxgate forged-token-of-nobody") })
+	o.told["forged token"] = "forged-token-of-nobody"
+	chrome.get("/pay/notify")
+	chrome.get("/static/logo.png")
+	o.breakDatabase()
+	if got := d.get("/me/orders/2026"); got.StatusCode != http.StatusServiceUnavailable {
+		o.t.Fatalf("without a database a login ended with %d at %s", got.StatusCode, got.Request.URL)
+	}
+	for i, r := range o.wechat.Requests() {
+		for _, name := range []string{"code", "state", "access_token", "openid"} {
+			o.told[name+" "+strconv.Itoa(i)] = r.Query.Get(name)
+		}
+	}
+	for _, p := range o.wechat.People() {
+		o.told["openid of "+p.Name], o.told["unionid of "+p.Name] = o.wechat.OpenID(p.Name, testAppID), o.wechat.UnionID(p.Name, testAppID)
+	}
+	maps.DeleteFunc(o.told, func(_, value string) bool { return value == "" })
+}
+
+// remember keeps the tokens of a browser and what the shop was told last.
+func (o *observed) remember(d *device) {
+	o.t.Helper()
+	for name, value := range d.cookies() {
+		o.told["cookie "+name+" "+strconv.Itoa(len(o.told))] = value
+	}
+	for _, s := range o.shop.reached() {
+		o.told["assertion "+strconv.Itoa(len(o.told))] = s.header.Get("X-User-Assertion")
+		o.told["user id "+s.header.Get("X-User-ID")] = s.header.Get("X-User-ID")
+	}
+}
+
+func TestEveryDocumentedMetricMovesOnAJourney(t *testing.T) {
+	o := newObserved(t)
+	before := o.metrics()
+	o.journey()
+	after := o.metrics()
+	raw, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile("`(wxgate_\\w+)\\{?[\\w,]*\\}?`").FindAllStringSubmatch(string(raw), -1) {
+		documented[m[1]] = true
+	}
+	if len(documented) < 9 {
+		t.Fatalf("found only %v", documented)
+	}
+	for name := range documented {
+		moved := false
+		for sample, n := range after {
+			base, _, _ := strings.Cut(sample, "{")
+			moved = moved || (base == name || base == name+"_count") && n > before[sample]
+		}
+		if !moved {
+			t.Errorf("%s has not moved: %v", name, after)
+		}
+	}
+	for _, sample := range []string{
+		`wxgate_requests_total{level="guest",outcome="silent"}`, `wxgate_requests_total{level="bypass",outcome="pass"}`,
+		`wxgate_requests_total{level="public",outcome="pass"}`, `wxgate_requests_total{level="login",outcome="refused"}`,
+		`wxgate_wechat_requests_total{api="sns/oauth2/access_token",code="40029"}`,
+		`wxgate_wechat_requests_total{api="cgi-bin/user/info",code="ok"}`, `wxgate_store_errors_total{store="database"}`,
+	} {
+		if after[sample] <= before[sample] {
+			t.Errorf("%s has not moved", sample)
+		}
+	}
+}
+
+// TestLabelsAndLogsNameNobody: labels come from closed sets, and neither they
+// nor our log lines tell who a visitor is, what he looks at, or how to be him.
+func TestLabelsAndLogsNameNobody(t *testing.T) {
+	o := newObserved(t)
+	o.journey()
+	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
+	closed := map[string]*regexp.Regexp{
+		"level": regexp.MustCompile(`^(bypass|public|guest|login|phone)$`), "outcome": regexp.MustCompile(`^[a-z_]{2,30}$`),
+		"code": regexp.MustCompile(`^([a-z_]{2,30}|-1|\d{5})$`), "channel": regexp.MustCompile(`^(h5|browser)$`),
+		"api":   regexp.MustCompile(`^(sns/oauth2/access_token|sns/userinfo|cgi-bin/stable_token|cgi-bin/user/info)$`),
+		"store": regexp.MustCompile(`^(database|session|limit)$`), "le": regexp.MustCompile(`^[\d.e+-]+$|^\+Inf$`),
+	}
+	for sample := range o.metrics() {
+		for _, l := range label.FindAllStringSubmatch(sample, -1) {
+			if closed[l[1]] == nil || !closed[l[1]].MatchString(l[2]) {
+				t.Errorf("%s: the value of %s is from no closed set", sample, l[1])
+			}
+		}
+	}
+	ours := 0
+	for _, line := range logLines(t, logFile(o.dir)) {
+		if !strings.Contains(line.logger, "wxgate") {
+			continue
+		}
+		ours++
+		for what, value := range o.told {
+			if strings.Contains(line.text, value) {
+				t.Errorf("a log line of ours holds the %s:\n%s", what, line.text)
+			}
+		}
+		if strings.Contains(line.text, "teapot") || strings.Contains(line.text, "/me/orders") {
+			t.Errorf("a log line of ours holds a path:\n%s", line.text)
+		}
+	}
+	if ours < 3 {
+		t.Errorf("only %d log lines are ours", ours)
+	}
+	access := logLines(t, o.accessLog())
+	for _, line := range access {
+		for what, value := range o.told {
+			// Caddy itself tells the user id in its access log, which is for that.
+			if strings.Contains(line.text, value) && !strings.HasPrefix(what, "user id") {
+				t.Errorf("the access log of the documentation holds the %s:\n%s", what, line.text)
+			}
+		}
+	}
+	if len(access) < 15 {
+		t.Errorf("only %d requests are in the access log", len(access))
+	}
+}
+
+type logLine struct{ logger, text string }
+
+func logLines(t *testing.T, file string) (all []logLine) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l struct{ Logger string }
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatalf("%v:\n%s", err, lines.Text())
+		}
+		all = append(all, logLine{l.Logger, lines.Text()})
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -1,0 +1,290 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/wxgate/wxgate/internal/assertion"
+	"github.com/wxgate/wxgate/internal/gate"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// Handler is the gate of one site: it recognises the visitor, asks for a login
+// where one is needed, and tells the shop behind it who the visitor is.
+//
+// Every value may hold placeholders such as `{env.SHOP_URL}`.
+type Handler struct {
+	// What visitors type: scheme and host, for example
+	// `https://shop.example.com`. It is also the issuer and the default
+	// audience of assertions. Required.
+	ExternalURL string `json:"external_url"`
+
+	// Where the gateway's own endpoints are. Default: `/wxgate`.
+	Prefix string `json:"prefix,omitempty"`
+
+	// Which requests need what. Requests that no line is for are at guest
+	// level: the visitor is recognised if that takes no tap. Their order does
+	// not matter.
+	Access []Access `json:"access,omitempty"`
+
+	// The names of the headers the shop receives.
+	Headers *Headers `json:"headers,omitempty"`
+
+	// Headers that the shop needs though proxies and frameworks take them for
+	// the URL or the method: of X-Original-URL, X-Rewrite-URL,
+	// X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override,
+	// X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-Prefix those that
+	// are not to be removed. Default: none.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
+
+	// How assertions are signed and what they hold.
+	Assertion *Assertion `json:"assertion,omitempty"`
+
+	// How the session cookie is set.
+	Cookie *Cookie `json:"cookie,omitempty"`
+
+	// Origins, such as `https://www.example.com`, that a login may return to
+	// and whose scripts may call the gateway's endpoints. Default: none but
+	// this site.
+	ReturnOrigins []string `json:"return_origins,omitempty"`
+
+	// The appid of the official account of this site. Required only where the
+	// App has several.
+	OfficialAccount string `json:"official_account,omitempty"`
+
+	options []byte // as configured, to be compared
+	site    *gate.Site
+	ttl     time.Duration
+	maxAge  time.Duration
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.wxgate", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision builds the site. The gate checks the options and names the wrong
+// one.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	loaded, err := ctx.App("wxgate")
+	if err != nil {
+		return err
+	}
+	app := loaded.(*App)
+	app.handlers = append(app.handlers, h)
+	if h.options, err = json.Marshal(h); err != nil {
+		return err
+	}
+	if err := h.expand(); err != nil {
+		return err
+	}
+	cfg, err := h.config(ctx, app)
+	if err != nil {
+		return fmt.Errorf("wxgate: site %s: %w", h.ExternalURL, err)
+	}
+	signer, jwks, err := h.signer(app)
+	if err != nil {
+		return fmt.Errorf("wxgate: site %s: %w", h.ExternalURL, err)
+	}
+	h.site, err = gate.New(cfg, gate.Deps{
+		Accounts: app.shared.db, WeChat: app.wechat, Store: app.shared.store, Limiter: app.shared.limiter,
+		Cache: app.shared.cache, Watcher: app.shared.watcher, Live: app.shared.live, Keys: app.keys, Signer: signer, JWKS: jwks,
+		Metrics: app.metrics, Log: ctx.Slogger(),
+	})
+	if err != nil {
+		return fmt.Errorf("wxgate: site %s: %w", h.ExternalURL, err)
+	}
+	return nil
+}
+
+// expand replaces placeholders.
+func (h *Handler) expand() error {
+	if h.Assertion == nil {
+		h.Assertion = new(Assertion)
+	}
+	if h.Cookie == nil {
+		h.Cookie = new(Cookie)
+	}
+	if h.Headers == nil {
+		h.Headers = new(Headers)
+	}
+	e := expander{repl: caddy.NewReplacer(), where: "wxgate"}
+	e.text("external_url", &h.ExternalURL)
+	e.where = "wxgate: site " + h.ExternalURL
+	e.text("prefix", &h.Prefix)
+	e.text("official_account", &h.OfficialAccount)
+	e.text("header user_id", &h.Headers.UserID)
+	e.text("header kind", &h.Headers.Kind)
+	e.text("header phone_verified", &h.Headers.PhoneVerified)
+	e.text("header previous", &h.Headers.Previous)
+	e.text("header assertion", &h.Headers.Assertion)
+	e.text("header openid", &h.Headers.OpenID)
+	e.text("assertion algorithm", &h.Assertion.Algorithm)
+	e.text("assertion audience", &h.Assertion.Audience)
+	e.text("cookie domain", &h.Cookie.Domain)
+	e.texts("keep_headers", h.KeepHeaders)
+	e.texts("return_origins", h.ReturnOrigins)
+	e.texts("assertion claims", h.Assertion.Claims)
+	for i := range h.Access {
+		e.texts(h.Access[i].Level, h.Access[i].Paths)
+	}
+	e.secret("assertion key", &h.Assertion.Key)
+	h.ttl = e.duration("assertion ttl", &h.Assertion.TTL)
+	h.maxAge = e.duration("cookie max_age", &h.Cookie.MaxAge)
+	return errors.Join(e.errs...)
+}
+
+func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
+	if h.ExternalURL == "" {
+		return gate.Config{}, errors.New("external_url is missing: what visitors type, for example https://shop.example.com")
+	}
+	rules, err := h.rules(ctx)
+	if err != nil {
+		return gate.Config{}, err
+	}
+	official, err := h.officialAccount(app)
+	if err != nil {
+		return gate.Config{}, err
+	}
+	if err := h.checkSandbox(app); err != nil {
+		return gate.Config{}, err
+	}
+	if !h.needsLogin() {
+		ctx.Slogger().Warn("the site has no login line: nobody is ever asked to log in", "site", h.ExternalURL)
+	}
+	for _, c := range h.Assertion.Claims {
+		if c == "phone" {
+			return gate.Config{}, errors.New("assertion claims: phone is not available in this version")
+		}
+		if c != "openid" && c != "unionid" {
+			return gate.Config{}, fmt.Errorf("assertion claims: %q is none of: openid, unionid", c)
+		}
+	}
+	return gate.Config{
+		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
+		ReturnOrigins: h.ReturnOrigins, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
+		OfficialAccount: official, Account: app.rules(), MintLimit: app.mint, StaleFor: app.stale,
+		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
+		CacheSalt: app.salt,
+	}, nil
+}
+
+// needsLogin says whether any request needs a member.
+func (h *Handler) needsLogin() bool {
+	return slices.ContainsFunc(h.Access, func(a Access) bool { return a.Level == "login" })
+}
+
+// rules turns the access lines into the gate's, matchers included.
+func (h *Handler) rules(ctx caddy.Context) ([]gate.Rule, error) {
+	levels := map[string]gate.Level{"bypass": gate.Bypass, "public": gate.Public, "login": gate.Login}
+	var rules []gate.Rule
+	for i := range h.Access {
+		line := &h.Access[i]
+		level, ok := levels[line.Level]
+		if !ok {
+			return nil, fmt.Errorf("access level %q is none of: bypass, public, login", line.Level)
+		}
+		rule := gate.Rule{Level: level, Paths: line.Paths}
+		if len(line.MatcherSetsRaw) > 0 {
+			mods, err := ctx.LoadModule(line, "MatcherSetsRaw")
+			if err != nil {
+				return nil, fmt.Errorf("%s: loading a matcher: %w", line.Level, err)
+			}
+			if err := line.matchers.FromInterface(mods); err != nil {
+				return nil, fmt.Errorf("%s: loading a matcher: %w", line.Level, err)
+			}
+			rule.Match = line.matchers.AnyMatchWithError
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+func (h *Handler) officialAccount(app *App) (wechat.App, error) {
+	var chosen *OfficialAccount
+	switch {
+	case h.OfficialAccount != "":
+		i := slices.IndexFunc(app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == h.OfficialAccount })
+		if i < 0 {
+			return wechat.App{}, fmt.Errorf("official_account %s: the global option wxgate has no such account", h.OfficialAccount)
+		}
+		chosen = &app.OfficialAccounts[i]
+	case len(app.OfficialAccounts) == 1:
+		chosen = &app.OfficialAccounts[0]
+	case len(app.OfficialAccounts) > 1:
+		return wechat.App{}, errors.New("official_account: the global option wxgate has several; name this site's")
+	case h.needsLogin():
+		return wechat.App{}, errors.New("login: nobody can log in, since the global option wxgate has no official_account")
+	default:
+		app.log.Warn("the global option wxgate has no official_account: visitors get guest ids, and nobody can log in")
+		return wechat.App{}, nil
+	}
+	return wechat.App{AppID: chosen.AppID, AppSecret: string(chosen.Secret)}, nil
+}
+
+// checkSandbox keeps a pretend WeChat, which logs anyone in as anyone, away
+// from sites that the public can reach.
+func (h *Handler) checkSandbox(app *App) error {
+	if app.Sandbox == "on" || isWeChat(app.Endpoints.API) && isWeChat(app.Endpoints.Open) {
+		return nil
+	}
+	u, err := url.Parse(h.ExternalURL)
+	if err != nil || u.Scheme != "https" {
+		return nil
+	}
+	host := u.Hostname()
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return nil
+	}
+	return errors.New("endpoints: another WeChat than the real one, next to a site on https, needs `sandbox on`")
+}
+
+// isWeChat says whether an endpoint is one of WeChat's own, which has several
+// for its regions. Empty stands for the usual one.
+func isWeChat(endpoint string) bool {
+	if endpoint == "" {
+		return true
+	}
+	u, err := url.Parse(endpoint)
+	return err == nil && u.Scheme == "https" && strings.HasSuffix(strings.ToLower(u.Hostname()), ".weixin.qq.com")
+}
+
+// signer returns what signs this site's assertions, and its published keys.
+func (h *Handler) signer(app *App) (*assertion.Signer, func() []byte, error) {
+	cfg := assertion.SignerConfig{
+		Key: string(h.Assertion.Key), Algorithm: h.Assertion.Algorithm, Issuer: strings.TrimSuffix(h.ExternalURL, "/"),
+		Audience: h.Assertion.Audience, TTL: h.ttl,
+	}
+	if cfg.Algorithm == "" {
+		cfg.Algorithm = assertion.ES256
+	}
+	jwks := func() []byte { return []byte(`{"keys":[]}`) }
+	if cfg.Algorithm != assertion.HS256 {
+		if !slices.Contains([]string{assertion.ES256, assertion.RS256, assertion.EdDSA}, cfg.Algorithm) {
+			return nil, nil, fmt.Errorf("assertion algorithm: %q is none of: ES256, RS256, EdDSA, HS256", cfg.Algorithm)
+		}
+		ring, err := app.keyring(cfg.Algorithm)
+		if err != nil {
+			return nil, nil, fmt.Errorf("loading assertion keys: %w", err)
+		}
+		cfg.Keyring, jwks = ring, ring.JWKS
+	}
+	signer, err := assertion.NewSigner(cfg)
+	return signer, jwks, err
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)
