@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load describes one run against one gateway.
+type load struct {
+	addr     string
+	conns    int
+	duration time.Duration
+	rate     int                         // requests per second over all connections; 0: as many as it takes
+	request  func(rng *rand.Rand) []byte // one whole request
+}
+
+// outcome of a run.
+type outcome struct {
+	requests int64
+	elapsed  time.Duration
+	p50, p99 time.Duration // only measured with a rate
+}
+
+func (o outcome) perSecond() float64 { return float64(o.requests) / o.elapsed.Seconds() }
+
+// run sends requests over kept-alive connections. The client is as plain as
+// can be, so that the gateway is what saturates the machine.
+func (l load) run(ctx context.Context) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.duration)
+	defer cancel()
+	var (
+		wg    sync.WaitGroup
+		total atomic.Int64
+		errs  = make(chan error, l.conns)
+		lat   = make([][]time.Duration, l.conns)
+	)
+	started := time.Now()
+	for i := range l.conns {
+		wg.Go(func() {
+			n, durations, err := l.connection(ctx, i)
+			total.Add(n)
+			lat[i] = durations
+			if err != nil {
+				errs <- err
+			}
+		})
+	}
+	wg.Wait()
+	o := outcome{requests: total.Load(), elapsed: time.Since(started)}
+	close(errs)
+	if err := <-errs; err != nil {
+		return o, err
+	}
+	if all := slices.Concat(lat...); len(all) > 0 {
+		slices.Sort(all)
+		o.p50, o.p99 = all[len(all)/2], all[len(all)*99/100]
+	}
+	return o, nil
+}
+
+func (l load) connection(ctx context.Context, i int) (n int64, lat []time.Duration, err error) {
+	conn, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer conn.Close()
+	rng := rand.New(rand.NewPCG(uint64(i), uint64(time.Now().UnixNano())))
+	r := bufio.NewReaderSize(conn, 16<<10)
+	interval := time.Duration(0)
+	if l.rate > 0 {
+		interval = time.Second * time.Duration(l.conns) / time.Duration(l.rate)
+	}
+	next := time.Now().Add(time.Duration(rng.Int64N(int64(interval) + 1)))
+	for ctx.Err() == nil {
+		if interval > 0 {
+			time.Sleep(time.Until(next))
+			next = next.Add(interval)
+		}
+		begun := time.Now()
+		if _, err := conn.Write(l.request(rng)); err != nil {
+			return n, lat, err
+		}
+		if err := readAnswer(r); err != nil {
+			return n, lat, err
+		}
+		if interval > 0 {
+			lat = append(lat, time.Since(begun))
+		}
+		n++
+	}
+	return n, lat, nil
+}
+
+const lengthField = "Content-Length: "
+
+// readAnswer reads one answer and insists on 200 with a known length.
+func readAnswer(r *bufio.Reader) error {
+	length := -1
+	for first := true; ; first = false {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		switch {
+		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200")):
+			return fmt.Errorf("the gateway answered %q", bytes.TrimSpace(line))
+		case bytes.HasPrefix(line, []byte(lengthField)):
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(line[len(lengthField):]))); err != nil {
+				return err
+			}
+		case len(line) == 2:
+			if length < 0 {
+				return errors.New("the answer has no length")
+			}
+			_, err := io.CopyN(io.Discard, r, int64(length))
+			return err
+		}
+	}
+}
