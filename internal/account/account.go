@@ -29,6 +29,10 @@ const (
 	CodeSnapshot                 Code = "snapshot"
 	CodeStaleGuest               Code = "stale_guest"
 	CodeGuestOwnedByOther        Code = "guest_owned_by_other"
+	CodePhoneChangeNeedsFlow     Code = "phone_change_needs_flow"
+	CodeSecondProofRequired      Code = "second_proof_required"
+	CodePhoneBoundToOtherWeChat  Code = "phone_bound_to_other_wechat"
+	CodePhoneOwnedByOtherUser    Code = "phone_owned_by_other_user"
 	CodeUserIDBoundToOtherWeChat Code = "userid_bound_to_other_wechat"
 	CodeWeChatBoundToOtherUser   Code = "wechat_bound_to_other_user"
 	CodeUnionIDChanged           Code = "unionid_changed"
@@ -44,11 +48,30 @@ const (
 	FirstLoginWeChatPhone FirstLogin = "wechat_phone" // a verified phone is needed too
 )
 
+// Linking says how many WeChat accounts a member may have.
+type Linking string
+
+const (
+	OneToOne     Linking = "one_to_one"    // one, and one stand-in per app that has no unionids
+	ManyUnionIDs Linking = "many_unionids" // any number; a unionid has one user even so
+)
+
+// DefaultPhoneIdle is Rules.PhoneIdle where it is not set.
+const DefaultPhoneIdle = 180 * 24 * time.Hour
+
 // Rules is the policy a Link runs under. It comes from the configuration and
 // may differ between two configurations that share one database.
 type Rules struct {
 	FirstLogin FirstLogin // default FirstLoginWeChat
+	Linking    Linking    // default OneToOne
 	GuestsOff  bool       // true: nobody but members has a user id
+	// PhoneIdle is for how long a member who has a WeChat may be away before
+	// his phone number alone no longer logs him in: the carrier may have given
+	// it to somebody else. Default DefaultPhoneIdle.
+	PhoneIdle time.Duration
+	// StandIns are the appids of apps that are bound to no Open Platform
+	// account. There an openid stands in for the unionid.
+	StandIns map[string]bool
 }
 
 // Want says whether an action that needs a login was hit.
@@ -79,6 +102,10 @@ type Input struct {
 	// SessionUnionID is the unionid WeChat proved for this session.
 	SessionUnionID string
 
+	// Phone is the number that was verified in this very call, in the form of
+	// E.164 (+8613800138000); empty if none was.
+	Phone string
+
 	Want      Want // default WantIdentify
 	Outside   bool // a bind action outside WeChat, or no WeChat at all
 	InBrowser bool // inside WeChat's browser, where a consent can be asked for
@@ -104,6 +131,8 @@ type EventType string
 const (
 	EventUserCreated      EventType = "user.created"
 	EventUserMerged       EventType = "user.merged"
+	EventPhoneBound       EventType = "phone.bound"
+	EventPhoneUnbound     EventType = "phone.unbound"
 	EventIdentityLinked   EventType = "identity.linked"
 	EventIdentityUnlinked EventType = "identity.unlinked"
 	EventUserCancelled    EventType = "user.cancelled"
@@ -138,6 +167,11 @@ type Linked struct {
 	AppID   string `json:"appid"`
 	OpenID  string `json:"openid"`
 	UnionID string `json:"unionid,omitempty"`
+}
+
+// Phone is the data of phone.bound and phone.unbound.
+type Phone struct {
+	Masked string `json:"phone"` // +86138****8000
 }
 
 // Conflict is the data of conflict.opened and conflict.closed.
