@@ -38,6 +38,7 @@ const (
 	CodeUnionIDChanged           Code = "unionid_changed"
 	CodeOpenIDChanged            Code = "openid_changed"
 	CodeRepairConflict           Code = "repair_conflict"
+	CodeLastCredential           Code = "last_credential"
 )
 
 // FirstLogin says what a first login needs.

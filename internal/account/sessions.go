@@ -145,8 +145,11 @@ var ErrUnknownUser = errors.New("unknown user")
 
 // RevokeUser ends every session of a member or of a guest with a row, those
 // under ids that were merged into him included. A replaced id stands for its
-// survivor.
-func (db *DB) RevokeUser(ctx context.Context, id string) error {
+// survivor. Errors: ErrUnknownUser, ErrNoReason.
+func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
+	if err := by.check(); err != nil {
+		return err
+	}
 	var inv Invalidation
 	err := db.inTx(ctx, func(tx *sql.Tx) error {
 		survivor, err := text(ctx, tx, `SELECT coalesce(merged_into, id) FROM user WHERE id = ?`, id)

@@ -117,8 +117,8 @@ func TestRevokeUserEndsEverySessionOfThePerson(t *testing.T) {
 		w := newWorld(t, phoneMode(), "guest V2 2", "visitor oa x V2", "guest V3 3", "merged V3 V2", "member U1", "member U5", "merged U5 U1")
 		ctx, issued := t.Context(), time.Now()
 		time.Sleep(time.Hour)
-		must(t, w.db.RevokeUser(ctx, "V2"))
-		must(t, w.db.RevokeUser(ctx, "U5")) // by a previous id
+		must(t, w.db.RevokeUser(ctx, "V2", By{}))
+		must(t, w.db.RevokeUser(ctx, "U5", By{})) // by a previous id
 		refs := map[string]SessionRef{
 			"himself": {UserID: "V2", Kind: Guest, IssuedAt: issued}, "under a merged id": {UserID: "V3", Kind: Guest, IssuedAt: issued},
 			"the survivor": {UserID: "U1", Kind: Member, IssuedAt: issued}, "under the previous id": {UserID: "U5", Kind: Member, IssuedAt: issued},
@@ -134,7 +134,7 @@ func TestRevokeUserEndsEverySessionOfThePerson(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		diff(t, "a new login", "member U1", w.resolved(SessionRef{UserID: "U1", Kind: Member}))
-		if err := w.db.RevokeUser(ctx, "nobody"); !errors.Is(err, ErrUnknownUser) {
+		if err := w.db.RevokeUser(ctx, "nobody", By{}); !errors.Is(err, ErrUnknownUser) {
 			t.Errorf("revoking nobody: %v", err)
 		}
 	})
@@ -181,7 +181,7 @@ func TestInvalidationsNameWhatCachesMustForget(t *testing.T) {
 	ctx, now := t.Context(), time.Now()
 	out := w.link(proved("oa", "x", "X").as("V1").login())
 	must(t, w.db.RevokeSession(ctx, "s", now, now.Add(time.Hour)))
-	must(t, w.db.RevokeUser(ctx, out.UserID))
+	must(t, w.db.RevokeUser(ctx, out.UserID, By{}))
 	logged, err := w.db.Invalidations(ctx, 0)
 	must(t, err)
 	names := func(invs []Invalidation) (names []string) {
@@ -201,7 +201,7 @@ func TestInvalidationsNameWhatCachesMustForget(t *testing.T) {
 	}
 	w.db.OnChange(nil)
 	heardBefore := len(heard)
-	must(t, w.db.RevokeUser(ctx, out.UserID))
+	must(t, w.db.RevokeUser(ctx, out.UserID, By{}))
 	if len(heard) != heardBefore {
 		t.Error("told after nil took the function away")
 	}
@@ -223,7 +223,7 @@ func TestALinkThatFailsTellsNobody(t *testing.T) {
 // date, or a quiet site would sign for its visitors every two seconds.
 func TestReadingTheInvalidationLogOnReturnsOnlyWhatIsNew(t *testing.T) {
 	w := newWorld(t, Rules{}, "member U1")
-	must(t, w.db.RevokeUser(t.Context(), "U1"))
+	must(t, w.db.RevokeUser(t.Context(), "U1", By{}))
 	first, err := w.db.Invalidations(t.Context(), 0)
 	must(t, err)
 	again, err := w.db.Invalidations(t.Context(), first[len(first)-1].Seq)
@@ -248,7 +248,7 @@ func TestPruneForgetsWhatNobodyCanAskForAnyMore(t *testing.T) {
 		diff(t, "the longer one", "dead", w.resolved(SessionRef{ID: "long", UserID: "U1", Kind: Member}))
 		last, err := w.db.Invalidations(ctx, 0)
 		must(t, err)
-		must(t, w.db.RevokeUser(ctx, "U1"))
+		must(t, w.db.RevokeUser(ctx, "U1", By{}))
 		next, err := w.db.Invalidations(ctx, 2)
 		must(t, err)
 		if len(last) != 0 || len(next) != 1 || next[0].Seq != 3 {
