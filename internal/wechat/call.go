@@ -71,7 +71,7 @@ func (c *Client) send(ctx context.Context, k call, out result) *Error {
 		return transportError(ctx, k.api, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyLimit+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(answerLimit(k.api))+1))
 	if err != nil {
 		return transportError(ctx, k.api, err)
 	}

@@ -21,6 +21,7 @@ const (
 	callTimeout = 5 * time.Second // one public call, its retries included
 	dialTimeout = 4 * time.Second
 	bodyLimit   = 64 << 10
+	listLimit   = 1 << 20 // a page of 10,000 openids is 310 KB
 
 	busyRetries = 2                      // of a read that got -1
 	busyDelay   = 100 * time.Millisecond // doubled by jitter
@@ -33,10 +34,20 @@ const (
 	apiUserInfo    = "sns/userinfo"
 	apiStableToken = "cgi-bin/stable_token"
 	apiFollower    = "cgi-bin/user/info"
+	apiFollowers   = "cgi-bin/user/info/batchget"
+	apiFollowerIDs = "cgi-bin/user/get"
 )
 
 // takesSecret says that a call carries the AppSecret and not a token.
 func takesSecret(api string) bool { return api == apiExchange || api == apiStableToken }
+
+// answerLimit is the length of the longest answer that is read, in bytes.
+func answerLimit(api string) int {
+	if api == apiFollowers || api == apiFollowerIDs {
+		return listLimit
+	}
+	return bodyLimit
+}
 
 // Config of a Client. The zero value talks to WeChat directly.
 type Config struct {

@@ -14,7 +14,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 // out. Status and Content-Type are not looked at; WeChat sends errors as 200
 // and JSON as text/plain.
 func decode(api string, body []byte, out result) *Error {
-	if len(body) > bodyLimit {
+	if len(body) > answerLimit(api) {
 		return malformed(api, "answer is too long")
 	}
 	body = blankControls(body)

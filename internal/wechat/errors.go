@@ -87,6 +87,7 @@ const (
 	codeDailyQuota  = 45009
 	codeMinuteLimit = 45011
 	codeUnknownUser = 46004
+	codeBadOpenID   = 40003
 )
 
 // reaction returns the sentinel of an errcode and whether the code is one we
@@ -109,7 +110,7 @@ func reaction(api string, code int) (kind error, known bool) {
 		return ErrToken, true
 	case 40014, 40030, 42001, 42002, 42007:
 		return ErrToken, true
-	case 40003: // the user's token does not belong to this openid
+	case codeBadOpenID: // the user's token does not belong to this openid
 		if api == apiUserInfo {
 			return ErrToken, true
 		}

@@ -203,7 +203,9 @@ func TestNothingSecretInErrorsAndLogs(t *testing.T) {
 			grant := wechat.Grant{OpenID: openID, AccessToken: token, Scope: "snsapi_userinfo"}
 			_, profile := c.UserInfo(t.Context(), shop(), grant)
 			_, _, follower := c.Follower(t.Context(), shop(), openID)
-			for _, err := range []error{exchange, profile, follower} {
+			_, followers := c.Followers(t.Context(), shop(), []string{openID})
+			_, _, page := c.FollowerPage(t.Context(), shop(), openID)
+			for _, err := range []error{exchange, profile, follower, followers, page} {
 				if err == nil {
 					t.Fatal("a call succeeds")
 				}

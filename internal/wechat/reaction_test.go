@@ -12,7 +12,7 @@ import (
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
-// calls are the four calls of the client, each made for li.
+// calls are the calls of the client, each made for li.
 func calls() map[wechattest.API]func(*world) error {
 	return map[wechattest.API]func(*world) error{
 		wechattest.ExchangeCode: func(w *world) error {
@@ -31,13 +31,24 @@ func calls() map[wechattest.API]func(*world) error {
 			_, _, err := w.follower("li")
 			return err
 		},
+		wechattest.Followers: func(w *world) error {
+			_, err := w.client.Followers(w.Context(), shop(), []string{w.OpenID("li", shopID)})
+			return err
+		},
+		wechattest.FollowerList: func(w *world) error {
+			_, _, err := w.client.FollowerPage(w.Context(), shop(), "")
+			return err
+		},
 	}
 }
 
 // Every errcode of the platform has one reaction, and no call is repeated but
 // where repeating is safe.
 func TestReactionToEveryErrcode(t *testing.T) {
-	const exchange, profile, token, follower = wechattest.ExchangeCode, wechattest.UserInfo, wechattest.StableToken, wechattest.Follower
+	const (
+		exchange, profile, token = wechattest.ExchangeCode, wechattest.UserInfo, wechattest.StableToken
+		follower, followers      = wechattest.Follower, wechattest.Followers
+	)
 	tests := []struct {
 		codes  []int
 		want   error
@@ -49,9 +60,9 @@ func TestReactionToEveryErrcode(t *testing.T) {
 		{codes: []int{40013, 40125, 40164, 40243, 48004, 61004, 89503}, want: wechat.ErrConfig},
 		{codes: []int{40001}, want: wechat.ErrToken, except: map[wechattest.API]error{exchange: wechat.ErrConfig, token: wechat.ErrConfig}},
 		{codes: []int{40014, 40030, 42001, 42002, 42007}, want: wechat.ErrToken},
-		{codes: []int{40003}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{profile: wechat.ErrToken}},
+		{codes: []int{40003}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{profile: wechat.ErrToken, followers: nil}},
 		{codes: []int{43004, 48001, 50005}, want: wechat.ErrScope},
-		{codes: []int{46004}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{follower: nil}},
+		{codes: []int{46004}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{follower: nil, followers: nil}},
 		{codes: []int{40002, 40066, 41001, 41002, 41003, 41004, 41008, 41009, 43001, 43002, 43003, 44002, 47001}, want: wechat.ErrUnavailable},
 		{codes: []int{1, 99999, -2}, want: wechat.ErrUnavailable},
 	}

@@ -2,6 +2,7 @@ package wechattest
 
 import (
 	"net/http"
+	"slices"
 )
 
 const (
@@ -50,6 +51,8 @@ func (s *Server) followerAnswer(p *Person, appID string) answer {
 	return a
 }
 
+// followers answers in another order than it was asked in, which nothing
+// forbids the platform.
 func (s *Server) followers(r *apiRequest) answer {
 	if refused := wrongMethod(r, http.MethodPost); refused != nil {
 		return refused
@@ -70,7 +73,7 @@ func (s *Server) followers(r *apiRequest) answer {
 		return fail(40032, "invalid openid list size")
 	}
 	list := []answer{}
-	for _, u := range body.Users {
+	for _, u := range slices.Backward(body.Users) {
 		p := s.personByOpenID(u.OpenID, appID)
 		if p == nil {
 			return fail(40003, "invalid openid")
