@@ -1,10 +1,7 @@
 package account
 
 import (
-	"context"
 	"crypto/rand"
-	"database/sql"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,19 +10,11 @@ import (
 
 // applier stores a plan.
 type applier struct {
-	ctx context.Context
-	tx  *sql.Tx
+	*change
 	*facts
 	plan    plan
 	freshID string // for a new guest or member
-	events  []Event
-	changed []Invalidation
-	rebound bool // the alarm of G2
-}
-
-func (a *applier) exec(query string, args ...any) error {
-	_, err := a.tx.ExecContext(a.ctx, query, args...)
-	return err
+	rebound bool   // the alarm of G2
 }
 
 func (a *applier) apply() error {
@@ -36,12 +25,7 @@ func (a *applier) apply() error {
 			return err
 		}
 	}
-	for i := range a.changed {
-		if err := invalidate(a.ctx, a.tx, &a.changed[i]); err != nil {
-			return fmt.Errorf("writing the invalidation log: %w", err)
-		}
-	}
-	return nil
+	return a.log()
 }
 
 // nameNewUser puts an id in the place of a new user and stores him.
@@ -124,41 +108,16 @@ func (a *applier) storeVisitor() error {
 		a.in.AppID, a.in.OpenID, a.plan.setVisitor, millis(a.now))
 }
 
-// merge replaces guests. Whoever answered to one of them answers to the
-// survivor from now on, in one hop.
+// merge replaces guests.
 func (a *applier) merge() error {
-	to := a.plan.mergeTo
-	for _, from := range a.plan.merges {
-		// An earlier merge counts anew, for the shop may not have heard of it
-		// yet, and sorts just behind the guest that it comes along with.
-		err := a.exec(`UPDATE user SET merged_into = ?, merged_at = ? WHERE merged_into = ?`, to, millis(a.now)-1, from.id)
-		if err != nil {
-			return fmt.Errorf("merging users: %w", err)
-		}
-		err = a.exec(`UPDATE user SET merged_into = ?, merged_at = ? WHERE id = ?`, to, millis(a.now), from.id)
-		if err != nil {
-			return fmt.Errorf("merging users: %w", err)
-		}
-		aliases, err := a.aliases(to)
-		if err != nil {
-			return err
-		}
-		toKind := Guest
-		if a.mergesIntoMember() {
-			toKind = Member
-		}
-		err = a.emit(EventUserMerged, to, Merged{
-			From: from.id, To: to, FromKind: from.kind, ToKind: toKind, Reason: a.plan.reason, Aliases: aliases,
-		})
-		if err != nil {
-			return err
-		}
-		for _, alias := range aliases {
-			a.changed = append(a.changed, Invalidation{UserID: alias})
-		}
+	into := survivor{a.plan.mergeTo, Guest, a.plan.reason}
+	if a.mergesIntoMember() {
+		into.kind = Member
 	}
-	if len(a.plan.merges) > 0 {
-		a.changed = append(a.changed, Invalidation{UserID: to})
+	for _, from := range a.plan.merges {
+		if err := a.replace(from, into); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -170,23 +129,6 @@ func (a *applier) mergesIntoMember() bool {
 		}
 	}
 	return a.plan.serve == a.plan.mergeTo && a.plan.kind == Member
-}
-
-func (a *applier) aliases(to string) ([]string, error) {
-	rows, err := a.tx.QueryContext(a.ctx, `SELECT id FROM user WHERE merged_into = ? ORDER BY id`, to)
-	if err != nil {
-		return nil, fmt.Errorf("reading aliases: %w", err)
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }
 
 // openConflict records what was refused, once while it is open.
@@ -245,20 +187,4 @@ func (a *applier) touch() error {
 		return nil
 	}
 	return a.exec(`UPDATE user SET last_seen = ? WHERE id = ?`, millis(a.now), a.plan.seen.id)
-}
-
-// emit writes an event in the transaction of what it tells of.
-func (a *applier) emit(typ EventType, subject string, data any) error {
-	e := Event{ID: rand.Text(), Type: typ, Subject: subject, Time: fromMillis(millis(a.now)), Data: data}
-	raw, err := json.Marshal(data)
-	if err != nil {
-		return fmt.Errorf("encoding an event: %w", err)
-	}
-	err = a.tx.QueryRowContext(a.ctx, `INSERT INTO event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?) RETURNING seq`,
-		e.ID, string(typ), subject, millis(a.now), string(raw)).Scan(&e.Seq)
-	if err != nil {
-		return fmt.Errorf("writing an event: %w", err)
-	}
-	a.events = append(a.events, e)
-	return nil
 }

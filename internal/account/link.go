@@ -55,7 +55,7 @@ func (db *DB) linkWriting(ctx context.Context, rules Rules, in Input) (Outcome, 
 			if err != nil {
 				return err
 			}
-			a = &applier{ctx: ctx, tx: tx, facts: &f, plan: p, freshID: id}
+			a = &applier{change: &change{ctx: ctx, tx: tx, at: f.now}, facts: &f, plan: p, freshID: id}
 			if err := a.apply(); err != nil {
 				return err
 			}

@@ -1,0 +1,100 @@
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// change is a transaction that changes accounts, with what it has to tell.
+type change struct {
+	ctx     context.Context
+	tx      *sql.Tx
+	at      time.Time
+	events  []Event
+	changed []Invalidation
+}
+
+func (c *change) exec(query string, args ...any) error {
+	_, err := c.tx.ExecContext(c.ctx, query, args...)
+	return err
+}
+
+// emit writes an event in the transaction of what it tells of.
+func (c *change) emit(typ EventType, subject string, data any) error {
+	e := Event{ID: rand.Text(), Type: typ, Subject: subject, Time: fromMillis(millis(c.at)), Data: data}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encoding an event: %w", err)
+	}
+	err = c.tx.QueryRowContext(c.ctx, `INSERT INTO event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?) RETURNING seq`,
+		e.ID, string(typ), subject, millis(c.at), string(raw)).Scan(&e.Seq)
+	if err != nil {
+		return fmt.Errorf("writing an event: %w", err)
+	}
+	c.events = append(c.events, e)
+	return nil
+}
+
+// survivor is the user who replaces another.
+type survivor struct {
+	id     string
+	kind   Kind
+	reason string // of the merge, for user.merged
+}
+
+// replace merges a user into another. Whoever answered to him answers to the
+// survivor from now on, in one hop.
+func (c *change) replace(from *user, to survivor) error {
+	// An earlier merge counts anew, for the shop may not have heard of it yet,
+	// and sorts just behind the user that it comes along with.
+	err := c.exec(`UPDATE user SET merged_into = ?, merged_at = ? WHERE merged_into = ?`, to.id, millis(c.at)-1, from.id)
+	if err != nil {
+		return fmt.Errorf("merging users: %w", err)
+	}
+	err = c.exec(`UPDATE user SET merged_into = ?, merged_at = ? WHERE id = ?`, to.id, millis(c.at), from.id)
+	if err != nil {
+		return fmt.Errorf("merging users: %w", err)
+	}
+	aliases, err := c.aliases(to.id)
+	if err != nil {
+		return err
+	}
+	for _, id := range append(aliases, to.id) {
+		c.changed = append(c.changed, Invalidation{UserID: id})
+	}
+	return c.emit(EventUserMerged, to.id, Merged{
+		From: from.id, To: to.id, FromKind: from.kind, ToKind: to.kind, Reason: to.reason, Aliases: aliases,
+	})
+}
+
+// aliases are the ids that answer to a user.
+func (c *change) aliases(to string) ([]string, error) {
+	rows, err := c.tx.QueryContext(c.ctx, `SELECT id FROM user WHERE merged_into = ? ORDER BY id`, to)
+	if err != nil {
+		return nil, fmt.Errorf("reading aliases: %w", err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// log writes what caches have to forget.
+func (c *change) log() error {
+	for i := range c.changed {
+		if err := invalidate(c.ctx, c.tx, &c.changed[i]); err != nil {
+			return fmt.Errorf("writing the invalidation log: %w", err)
+		}
+	}
+	return nil
+}
