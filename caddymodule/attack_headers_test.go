@@ -401,7 +401,7 @@ func TestOnlyASessionTokenIsASession(t *testing.T) {
 		"very long":  member.token + strings.Repeat("A", 8000),
 		"a user id":  member.id,
 	}
-	for _, typ := range []session.Type{session.TypeFlow, session.TypeResult, session.TypeSigningKey} {
+	for _, typ := range []session.Type{session.TypeFlow, session.TypeResult, session.TypeSigningKey, session.TypeDataKey} {
 		candidates[fmt.Sprintf("sealed as type %d", typ)] = s.keys.Seal(typ, []byte(plain))
 	}
 	for name, token := range candidates {

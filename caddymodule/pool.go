@@ -84,7 +84,15 @@ func (a *App) acquire() error {
 		}
 		secrets = []string{secret}
 	}
-	return a.deriveKeys(secrets)
+	if err := a.deriveKeys(secrets); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, openTimeout)
+	defer cancel()
+	if err := a.shared.db.Unlock(ctx, sealer{a.keys, session.TypeDataKey}); err != nil {
+		return fmt.Errorf("wxgate: database: %w", err)
+	}
+	return nil
 }
 
 func (a *App) open(path string) (*shared, error) {
@@ -145,7 +153,7 @@ func (a *App) keyring(algorithm string) (*assertion.Keyring, error) {
 		return k, nil
 	}
 	k, err := assertion.NewKeyring(assertion.KeyringConfig{
-		Store: keyStore{a.shared.db}, Sealer: sealer{a.keys}, Algorithms: []string{algorithm}, Logger: a.log,
+		Store: keyStore{a.shared.db}, Sealer: sealer{a.keys, session.TypeSigningKey}, Algorithms: []string{algorithm}, Logger: a.log,
 	})
 	if err != nil {
 		return nil, err
@@ -179,13 +187,12 @@ func (s keyStore) DeleteKey(ctx context.Context, id string) error {
 	return s.db.DeleteAssertionKey(ctx, id)
 }
 
-// sealer keeps private keys sealed at rest with the keys of sessions.
-type sealer struct{ keys *session.Keys }
-
-func (s sealer) Seal(plaintext []byte) string {
-	return s.keys.Seal(session.TypeSigningKey, plaintext)
+// sealer keeps keys sealed at rest with the keys of sessions.
+type sealer struct {
+	keys *session.Keys
+	typ  session.Type
 }
 
-func (s sealer) Open(sealed string) ([]byte, bool) {
-	return s.keys.Open(session.TypeSigningKey, sealed)
-}
+func (s sealer) Seal(plaintext []byte) string      { return s.keys.Seal(s.typ, plaintext) }
+func (s sealer) Open(sealed string) ([]byte, bool) { return s.keys.Open(s.typ, sealed) }
+func (s sealer) Newest(sealed string) bool         { return s.keys.Newest(s.typ, sealed) }

@@ -103,9 +103,9 @@ type Input struct {
 	// SessionUnionID is the unionid WeChat proved for this session.
 	SessionUnionID string
 
-	// Phone is the number that was verified in this very call, in the form of
-	// E.164 (+8613800138000); empty if none was.
-	Phone string
+	// Phone is the number that was verified in this very call, as ParsePhone
+	// returns it; empty if none was.
+	Phone Phone
 
 	Want      Want // default WantIdentify
 	Outside   bool // a bind action outside WeChat, or no WeChat at all
@@ -170,9 +170,9 @@ type Linked struct {
 	UnionID string `json:"unionid,omitempty"`
 }
 
-// Phone is the data of phone.bound and phone.unbound.
-type Phone struct {
-	Masked string `json:"phone"` // +86138****8000
+// Bound is the data of phone.bound and phone.unbound.
+type Bound struct {
+	Phone Phone `json:"phone"` // masked as JSON: `+86 138****8000`
 }
 
 // Conflict is the data of conflict.opened and conflict.closed.

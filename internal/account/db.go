@@ -41,8 +41,9 @@ type DB struct {
 
 	resolve *sql.Stmt // on read
 
-	onChange atomic.Pointer[func(Invalidation)]
-	closing  sync.Once
+	phoneKeys atomic.Pointer[phoneKeys] // nil before Unlock
+	onChange  atomic.Pointer[func(Invalidation)]
+	closing   sync.Once
 }
 
 const readConnections = 8

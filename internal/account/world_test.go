@@ -19,6 +19,7 @@ func newDB(t testing.TB) *DB {
 	db, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "accounts.db")})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
+	must(t, db.Unlock(context.Background(), secrets{"first"}))
 	return db
 }
 

@@ -304,7 +304,7 @@ func TestTwoDifferentSessionCookiesCancelEachOther(t *testing.T) {
 
 func TestTokensOfOneTypeAreNoOther(t *testing.T) {
 	rg := newRig(t)
-	for _, typ := range []session.Type{session.TypeFlow, session.TypeResult, session.TypeSigningKey} {
+	for _, typ := range []session.Type{session.TypeFlow, session.TypeResult, session.TypeSigningKey, session.TypeDataKey} {
 		token := rg.keys.Seal(typ, []byte(`{"i":"x","u":"1","k":"member","t":1,"e":99999999999}`))
 		rg.browser(uaChrome).fetch(http.MethodGet, "/goods", func(r *http.Request) {
 			r.Method = http.MethodPost

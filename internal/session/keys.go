@@ -24,6 +24,9 @@ const (
 	TypeResult
 	// TypeSigningKey is a private key of the assertion, kept in the database.
 	TypeSigningKey
+	// TypeDataKey is the key that phone numbers are stored with, kept in the
+	// database.
+	TypeDataKey
 
 	typeCount
 )
@@ -98,6 +101,7 @@ func (t Type) purpose() string {
 		TypeFlow:       "wxgate flow",
 		TypeResult:     "wxgate result",
 		TypeSigningKey: "wxgate signing key",
+		TypeDataKey:    "wxgate data key",
 	}[t]
 }
 
@@ -161,6 +165,12 @@ func (k *Keys) Open(typ Type, token string) (plaintext []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// Newest says whether a token that opens was sealed with the first secret.
+func (k *Keys) Newest(typ Type, token string) bool {
+	_, ok := (&Keys{keys: k.keys[:1], encoding: k.encoding}).Open(typ, token)
+	return ok
 }
 
 // Format keeps the keys out of logs, whatever the verb.

@@ -230,6 +230,10 @@ func TestRotatedSecrets(t *testing.T) {
 	mustOpen(t, during, TypeSession, renewed, "new")
 	mustOpen(t, after, TypeSession, renewed, "new")
 	mustRefuse(t, before, TypeSession, renewed)
+
+	if during.Newest(TypeSession, old) || !during.Newest(TypeSession, renewed) || before.Newest(TypeSession, renewed) {
+		t.Error("what the newest secret has sealed is not told from what an older one has")
+	}
 }
 
 // Ids are four bytes: should those of two secrets be the same, both open.

@@ -107,7 +107,16 @@ CREATE TABLE assertion_key (
 	UNIQUE (algorithm, active_from)
 ) STRICT, WITHOUT ROWID;
 
+-- The key that phone numbers are stored with, sealed under a secret. A higher
+-- id is the same key under a newer secret.
+CREATE TABLE wxgate_data_key (
+	id      INTEGER PRIMARY KEY,
+	sealed  TEXT NOT NULL,
+	created INTEGER NOT NULL
+) STRICT;
+
 -- +goose Down
+DROP TABLE wxgate_data_key;
 DROP TABLE assertion_key;
 DROP TABLE id_block;
 DROP TABLE invalidation;

@@ -1,0 +1,180 @@
+package account
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Sealer seals the data key under the configured secrets, and opens nothing
+// else. session.Keys does it for the gateway.
+type Sealer interface {
+	// Seal seals under the newest secret.
+	Seal(plaintext []byte) string
+	// Open is not ok with what none of the secrets has sealed, or was changed.
+	Open(sealed string) (plaintext []byte, ok bool)
+	// Newest says whether the newest secret has sealed it.
+	Newest(sealed string) bool
+}
+
+// errPhonesLocked is a mistake of the program, not of the operator.
+var errPhonesLocked = errors.New("phone numbers cannot be read or stored before Unlock")
+
+// phoneKeys hide phone numbers at rest. Both keys come from the data key, a
+// random one that is made once per database, so that changing the secrets
+// changes neither.
+type phoneKeys struct {
+	index []byte
+	aead  cipher.AEAD
+}
+
+const dataKeySize = 32
+
+func newPhoneKeys(dataKey []byte) (*phoneKeys, error) {
+	index, err := hkdf.Key(sha256.New, dataKey, nil, "wxgate phone index", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := hkdf.Key(sha256.New, dataKey, nil, "wxgate phone", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(raw)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return &phoneKeys{index: index, aead: aead}, err
+}
+
+// phone is a verified number on its way into the database. The zero value is
+// none.
+type phone struct {
+	key    string // finds it without opening it; equal numbers have equal keys
+	number Phone
+	keys   *phoneKeys
+}
+
+// phone prepares a number, as ParsePhone returns it, for comparing and storing.
+func (db *DB) phone(p Phone) (phone, error) {
+	if p == "" {
+		return phone{}, nil
+	}
+	keys := db.phoneKeys.Load()
+	if keys == nil {
+		return phone{}, errPhonesLocked
+	}
+	if same, err := ParsePhone(string(p)); err != nil {
+		return phone{}, err
+	} else if same != p {
+		return phone{}, errors.New("a phone number is not in the form of E.164")
+	}
+	mac := hmac.New(sha256.New, keys.index)
+	mac.Write([]byte(p))
+	return phone{key: hex.EncodeToString(mac.Sum(nil)), number: p, keys: keys}, nil
+}
+
+// sealed is the number as it is stored with a user: base64url of a nonce and
+// AES-256-GCM. It opens for nobody else, so numbers cannot be exchanged in the
+// database.
+func (p phone) sealed(userID string) string {
+	return base64.RawURLEncoding.EncodeToString(p.keys.aead.Seal(nil, nil, []byte(p.number), ownedBy(userID)))
+}
+
+// openPhone opens what sealed has made for a user.
+func (db *DB) openPhone(userID, sealed string) (Phone, error) {
+	keys := db.phoneKeys.Load()
+	if keys == nil {
+		return "", errPhonesLocked
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(sealed)
+	if err != nil {
+		return "", fmt.Errorf("opening the phone number of user %s: %w", userID, err)
+	}
+	number, err := keys.aead.Open(nil, nil, raw, ownedBy(userID))
+	if err != nil {
+		return "", fmt.Errorf("opening the phone number of user %s: it was changed, or belongs to another user or database", userID)
+	}
+	return Phone(number), nil
+}
+
+func ownedBy(userID string) []byte { return []byte("wxgate phone of user " + userID) }
+
+// Unlock opens the data key, without which no phone number can be read, found
+// or stored. The first call for a database makes it. Call it for each
+// configuration: when the newest secret has changed, the data key is sealed
+// under it too. Copies under older secrets go after secretKept, so that a
+// configuration that was taken back, or an instance that still has the old one,
+// can start. The error says what to mend.
+func (db *DB) Unlock(ctx context.Context, s Sealer) error {
+	var dataKey []byte
+	err := db.inTx(ctx, func(tx *sql.Tx) (err error) {
+		dataKey, err = openDataKey(ctx, tx, s)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("opening the phone numbers: %w", err)
+	}
+	keys, err := newPhoneKeys(dataKey)
+	if err != nil {
+		return fmt.Errorf("opening the phone numbers: %w", err)
+	}
+	db.phoneKeys.Store(keys)
+	return nil
+}
+
+// secretKept is how long the data key stays readable with a secret that is no
+// longer the newest.
+const secretKept = 30 * 24 * time.Hour
+
+// openDataKey reads, makes or reseals the data key. Two instances that do so at
+// once write the same id, and whoever comes second begins again.
+func openDataKey(ctx context.Context, tx *sql.Tx, s Sealer) ([]byte, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, sealed FROM wxgate_data_key ORDER BY id DESC`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var last int64
+	var dataKey []byte
+	current := false
+	for rows.Next() {
+		var id int64
+		var sealed string
+		if err := rows.Scan(&id, &sealed); err != nil {
+			return nil, err
+		}
+		plain, ok := s.Open(sealed)
+		if last == 0 {
+			last, current = id, ok && s.Newest(sealed)
+		}
+		if ok && dataKey == nil {
+			dataKey = plain
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || current {
+		return dataKey, err
+	}
+	switch {
+	case last == 0:
+		dataKey = make([]byte, dataKeySize)
+		_, _ = rand.Read(dataKey) // never fails
+	case dataKey == nil:
+		return nil, errors.New("they were stored under a secret that is not among those configured; " +
+			"put that `secret` back, behind the newer ones (if none was configured, it is the file .secret beside the database). " +
+			"If it is lost, the numbers are lost with it, and docs/operations.md says how to go on without them")
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_data_key (id, sealed, created) VALUES (?, ?, ?)`,
+		last+1, s.Seal(dataKey), millis(time.Now()))
+	return dataKey, err
+}
