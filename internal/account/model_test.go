@@ -1,267 +1,257 @@
 package account
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
-// walker is a browser or a mini program that passes from hand to hand: it
-// carries the session that the last answer gave it.
-type walker struct {
-	in Input // what the session says of itself
-}
-
-// carry keeps what an answer says. A session that goes on, with the user who
-// stands for its own now, was created where it was created before.
-func (b *walker) carry(w *world, out Outcome, in Input) {
-	b.in = Input{UserID: out.UserID, UserKind: out.Kind, UserBorn: out.Born}
-	b.in.SessionAppID, b.in.SessionOpenID, b.in.SessionUnionID = in.AppID, in.OpenID, out.UnionID
-	survivor := in.UserID
-	if into := w.lines(`SELECT merged_into FROM user WHERE id = ? AND merged_into IS NOT NULL`, in.UserID); len(into) == 1 {
-		survivor = into[0]
-	}
-	if out.UserID == survivor && (in.SessionOpenID != "" || in.OpenID == "") {
-		b.in.SessionAppID, b.in.SessionOpenID = in.SessionAppID, in.SessionOpenID
-		b.in.SessionUnionID = cmp.Or(out.UnionID, in.SessionUnionID)
-	}
-}
-
-// draws is what random inputs are made of: rapid's or a plain generator.
-type draws func(what string, n int) int
-
-func (d draws) one(what string, of ...string) string { return of[d(what, len(of))] }
-
-// visit draws what is proved to the gate when a person comes with a walker.
-// Openids and unionids belong to the person, and WeChat seldom contradicts
-// itself.
-func visit(d draws, b *walker) Input {
-	in := b.in
-	person := d.one("person", "ann", "bob", "cem")
-	app := d.one("app", "oa", "mp", "pc", "")
-	if app != "" {
-		in.AppID, in.OpenID = app, person+"-"+app
-		if d("unionid", 2) == 1 {
-			in.UnionID = person
-			if d("contradiction", 20) == 0 {
-				in.UnionID = d.one("other", "ann", "bob", "cem", "dan")
-			}
-		}
-	}
-	in.Outside = app == "" || app == "pc"
-	in.InBrowser = app == "oa"
-	in.Consented = d("consented", 3) == 0
-	in.Snapshot = d("snapshot", 30) == 0
-	if d("want", 3) == 0 {
-		in.Want = WantLogin
-	}
-	return in
-}
-
-func rulesOf(d draws) Rules {
-	return Rules{
-		FirstLogin: FirstLogin(d.one("mode", string(FirstLoginWeChat), string(FirstLoginWeChatPhone))),
-		GuestsOff:  d("guests", 4) == 0,
-	}
-}
-
-// model is what the walk has seen, to compare later states with.
+// model is the accounts as the tables of the linking rules say, in maps. It was
+// written from the rules alone, to be compared with what the database does.
 type model struct {
-	owners map[string]string // unionid -> user id
-	member map[string]bool   // of those owners
+	users     map[string]*modelUser
+	owners    map[modelUnionID]string // user id; empty: nobody yet
+	rows      map[modelOpenID]modelRow
+	visitors  map[modelOpenID]string
+	conflicts map[string]bool // open ones, by code and parties
+
+	rules Rules
+	now   time.Time
+	mint  func(Kind) string // id of a new user
+	told  []string          // events of this call
+	born  map[string]time.Time
 }
 
-func look(t testing.TB, db *DB) model {
-	m := model{map[string]string{}, map[string]bool{}}
-	for _, l := range linesOf(t, db, `SELECT n.unionid || ' ' || u.id || ' ' || u.kind FROM unionid n JOIN user u ON u.id = n.user_id`) {
-		f := strings.Fields(l)
-		m.owners[f[0]] = f[1]
-		m.member[f[0]] = f[2] == "member"
+type (
+	modelOpenID  struct{ app, openid string }
+	modelUnionID struct{ scope, unionid string } // scope: the app of a stand-in
+	modelUser    struct {
+		kind       Kind
+		born, seen time.Time
+		into       string // merged into
+		cancelled  bool
+		phone      string
 	}
-	return m
+	// modelRow is an identity: of a unionid, or imported, of a user.
+	modelRow struct {
+		union modelUnionID
+		user  string
+	}
+)
+
+func newModel(rules Rules) *model {
+	if rules.PhoneIdle == 0 {
+		rules.PhoneIdle = DefaultPhoneIdle
+	}
+	return &model{
+		users: map[string]*modelUser{}, owners: map[modelUnionID]string{}, rows: map[modelOpenID]modelRow{},
+		visitors: map[modelOpenID]string{}, conflicts: map[string]bool{}, born: map[string]time.Time{}, rules: rules,
+	}
 }
 
-// follows says what may become of the owners of unionids in one Link.
-func (m model) follows(before model, out Outcome) error {
-	for unionID, was := range before.owners {
-		is := m.owners[unionID]
-		merged := slices.ContainsFunc(out.Events, func(e Event) bool {
-			d, ok := e.Data.(Merged)
-			return ok && d.From == was && d.To == is
-		})
-		switch {
-		case is == was:
-		case before.member[unionID]:
-			return fmt.Errorf("%s went from member %s to %s", unionID, was, is)
-		case !merged:
-			return fmt.Errorf("%s went from %s to %s without a merge", unionID, was, is)
-		}
-	}
-	for _, e := range out.Events {
-		d, ok := e.Data.(Merged)
-		if !ok {
-			continue
-		}
-		for unionID, was := range before.owners {
-			if d.From == was && m.owners[unionID] != d.To {
-				return fmt.Errorf("%s of %s was merged into %s, who is not %s's", was, unionID, d.To, unionID)
-			}
-		}
-	}
-	return nil
+func (r modelRow) imported() bool { return r.union == modelUnionID{} }
+func (r modelRow) standIn() bool  { return r.union.scope != "" }
+
+func (m *model) tell(format string, args ...any) {
+	m.told = append(m.told, fmt.Sprintf(format, args...))
 }
 
-// TestRandomVisits walks through visits of three people whose devices change
-// hands, whose old tokens come back, and whom WeChat contradicts at times.
-func TestRandomVisits(t *testing.T) {
-	dir := t.TempDir()
-	n := 0
-	rapid.Check(t, func(rt *rapid.T) {
-		n++
-		db, err := Open(context.Background(), Config{Path: filepath.Join(dir, fmt.Sprintf("%d.db", n))})
-		must(t, err)
-		defer db.Close()
-		w := &world{t: t, db: db, names: map[string]string{}, made: map[Kind]int{}}
-		for _, l := range []string{"member U1", "member U2", "imported oa ann-oa U1", "imported mp bob-mp U1", "imported pc cem-pc U2"} {
-			w.given(l)
+func (m *model) member(id string) bool { return m.users[id] != nil && m.users[id].kind == Member }
+
+func (m *model) phoneOwner(phone string) string {
+	for id, u := range m.users {
+		if phone != "" && u.phone == phone {
+			return id
 		}
-		d := draws(func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) })
-		rules := rulesOf(d)
-		walkers := make([]walker, 3)
-		var old []walker
-		for range rapid.IntRange(1, 25).Draw(rt, "visits") {
-			b := &walkers[d("walker", len(walkers))]
-			switch {
-			case d("cleared", 8) == 0:
-				*b = walker{}
-			case d("old", 8) == 0 && len(old) > 0:
-				*b = old[d("which", len(old))]
-			case d("planted", 10) == 0:
-				*b = walkers[d("whose", len(walkers))]
-			}
-			step(rt, w, rules, b, visit(d, b))
-			old = append(old, *b)
-		}
-		if t.Failed() {
-			rt.Fatal("an invariant is broken")
-		}
-	})
+	}
+	return ""
 }
 
-func step(rt *rapid.T, w *world, rules Rules, b *walker, in Input) {
-	before := look(w.t, w.db)
-	out, err := w.db.Link(context.Background(), rules, in)
-	if err != nil {
-		rt.Fatal(err)
+// bound says whether a user has a unionid of a scope besides one.
+func (m *model) bound(id string, besides modelUnionID) bool {
+	for k, owner := range m.owners {
+		if owner == id && k.scope == besides.scope && k != besides {
+			return true
+		}
 	}
-	checkInvariants(w.t, w.db)
-	if err := look(w.t, w.db).follows(before, out); err != nil {
-		rt.Fatalf("%+v: %v", in, err)
+	return false
+}
+
+// rowsOf are the identity rows of a user.
+func (m *model) rowsOf(id string) (all []modelOpenID) {
+	if id == "" {
+		return nil
 	}
-	if err := sound(w, rules, in, out); err != nil {
-		rt.Fatalf("%+v gives %+v: %v", in, out, err)
+	for at, r := range m.rows {
+		if r.user == id || !r.imported() && m.owners[r.union] == id {
+			all = append(all, at)
+		}
 	}
-	b.carry(w, out, in)
-	if in.Snapshot {
+	return all
+}
+
+// visitorsOf are the openids whose visitor is a guest.
+func (m *model) visitorsOf(id string) (all []modelOpenID) {
+	for at, guest := range m.visitors {
+		if guest == id {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+// free says that a guest stands nowhere but at this openid's visitor row.
+func (m *model) free(guest string, here modelOpenID) bool {
+	elsewhere := slices.DeleteFunc(m.visitorsOf(guest), func(at modelOpenID) bool { return at == here })
+	return len(m.rowsOf(guest)) == 0 && len(elsewhere) == 0
+}
+
+// older is the guest that survives another.
+func (m *model) older(a, b string) string {
+	linkedA, linkedB := len(m.rowsOf(a)) > 0, len(m.rowsOf(b)) > 0
+	switch {
+	case linkedA != linkedB:
+		if linkedA {
+			return a
+		}
+		return b
+	case !m.bornAt(a).Equal(m.bornAt(b)):
+		if m.bornAt(a).Before(m.bornAt(b)) {
+			return a
+		}
+		return b
+	}
+	if len(a) != len(b) && a[0] < 'A' && b[0] < 'A' { // numbers
+		if len(a) < len(b) {
+			return a
+		}
+		return b
+	}
+	return min(a, b)
+}
+
+func (m *model) bornAt(guest string) time.Time {
+	if u := m.users[guest]; u != nil {
+		return u.born
+	}
+	return m.born[guest]
+}
+
+// store gives a guest of a token its row.
+func (m *model) store(guest string) {
+	if m.users[guest] == nil {
+		m.users[guest] = &modelUser{kind: Guest, born: m.born[guest]}
+	}
+}
+
+func (m *model) newMember(phone string) string {
+	id := m.mint(Member)
+	m.users[id] = &modelUser{kind: Member, seen: m.now}
+	m.tell("user.created %s", id)
+	m.bindPhone(id, phone)
+	return id
+}
+
+func (m *model) bindPhone(id, phone string) {
+	if phone != "" {
+		m.users[id].phone = phone
+		m.tell("phone.bound %s", id)
+	}
+}
+
+func (m *model) newGuest() string {
+	if m.rules.GuestsOff {
+		return ""
+	}
+	id := m.mint(Guest)
+	if m.born[id].IsZero() {
+		m.born[id] = m.now
+	}
+	return id
+}
+
+// merge makes everything of one user answer to another.
+func (m *model) merge(from, to string) {
+	if from == "" || from == to {
 		return
 	}
-	// The same once more changes nothing.
-	in.UserID, in.UserKind, in.UserBorn, in.Want = out.UserID, out.Kind, out.Born, WantIdentify
-	in.SessionAppID, in.SessionOpenID, in.SessionUnionID = b.in.SessionAppID, b.in.SessionOpenID, b.in.SessionUnionID
-	everything := w.everything()
-	again, err := w.db.Link(context.Background(), rules, in)
-	if err != nil {
-		rt.Fatal(err)
-	}
-	if len(again.Events) > 0 || again.UserID != out.UserID || !slices.Equal(everything, w.everything()) {
-		rt.Fatalf("%+v once more: first %+v, then %+v", in, out, again)
-	}
-}
-
-// sound says what is wrong with an outcome in itself.
-func sound(w *world, rules Rules, in Input, out Outcome) error {
-	row := w.lines(`SELECT kind || ' ' || coalesce(merged_into, '-') FROM user WHERE id = ?`, out.UserID)
-	switch {
-	case out.Kind == Member && !slices.Equal(row, []string{"member -"}):
-		return errors.New("a member without a row")
-	case out.Kind == Guest && len(row) > 0 && row[0] != "guest -":
-		return errors.New("a guest who is " + row[0])
-	case (out.Kind == Nobody) != (out.UserID == ""), out.Kind == Nobody && !rules.GuestsOff:
-		return errors.New("nobody")
-	case out.Kind == Guest && out.Born.IsZero(), out.Kind == Member && !out.Born.IsZero():
-		return errors.New("a wrong birth")
-	case out.Code == CodeOK && out.Kind != Member, out.Code == CodeGuest && out.Kind == Member:
-		return errors.New("a code of the other kind")
-	case (out.Code == CodeAuthRequired || out.Code == CodePhoneRequired) && (in.Want != WantLogin || out.Kind == Member):
-		return errors.New("asked for a login that is not needed")
-	case out.UnionID != "" && len(w.lines(`SELECT openid FROM identity WHERE appid = ? AND openid = ? AND unionid = ?`, in.AppID, in.OpenID, out.UnionID)) != 1:
-		return errors.New("a unionid that is not stored")
-	}
-	return nil
-}
-
-func TestManyWorkersOverFewPeople(t *testing.T) {
-	w := newWorld(t, Rules{}, "member U1", "member U2", "imported oa ann-oa U1", "imported mp bob-mp U2")
-	var wg sync.WaitGroup
-	errs := make([]error, 16)
-	for i := range errs {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(i), 7))
-			d := draws(func(_ string, n int) int { return r.IntN(n) })
-			var b walker
-			for range 60 {
-				in := visit(d, &b)
-				out, err := w.db.Link(context.Background(), Rules{FirstLogin: FirstLoginWeChat}, in)
-				if err != nil {
-					errs[i] = err
-					return
-				}
-				if b.carry(w, out, in); d("cleared", 4) == 0 {
-					b = walker{}
-				}
-			}
-		})
-	}
-	wg.Wait()
-	must(t, errors.Join(errs...))
-	checkInvariants(t, w.db)
-	if len(w.lines(`SELECT id FROM event WHERE type = 'user.merged'`)) == 0 {
-		t.Error("nobody was ever merged: this walk shows nothing")
-	}
-}
-
-// Two people's first logins at the same moment, in many tabs each.
-func TestConcurrentFirstLoginsMakeOneMemberEach(t *testing.T) {
-	w := newWorld(t, Rules{})
-	var wg sync.WaitGroup
-	outs, errs := make([]Outcome, 40), make([]error, 40)
-	for i := range outs {
-		wg.Go(func() {
-			n := fmt.Sprint(i % 2)
-			in := proved(fmt.Sprint("app", i%4), "x"+n, "X"+n).login()
-			in.UserID, in.UserKind, in.UserBorn = fmt.Sprint("V", i), Guest, time.Now()
-			outs[i], errs[i] = w.db.Link(context.Background(), Rules{}, in)
-		})
-	}
-	wg.Wait()
-	must(t, errors.Join(errs...))
-	for i, out := range outs {
-		if out.Kind != Member || out.UserID != outs[i%2].UserID {
-			t.Errorf("tab %d is %+v, the first one was %s", i, out, outs[i%2].UserID)
+	m.store(from)
+	m.store(to)
+	m.users[from].into = to
+	for _, u := range m.users {
+		if u.into == from {
+			u.into = to
 		}
 	}
-	diff(t, "members, merges, identities", []string{"2 40 4"}, w.lines(`SELECT
-		(SELECT count(*) FROM user WHERE kind = 'member') || ' ' ||
-		(SELECT count(*) FROM event WHERE type = 'user.merged') || ' ' || (SELECT count(*) FROM identity)`))
-	checkInvariants(t, w.db)
+	for k, owner := range m.owners {
+		if owner == from {
+			m.owners[k] = to
+		}
+	}
+	for at, r := range m.rows {
+		if r.user == from {
+			m.rows[at] = modelRow{user: to}
+		}
+	}
+	for _, at := range m.visitorsOf(from) {
+		if m.visitors[at] = to; m.member(to) {
+			delete(m.visitors, at)
+		}
+	}
+	m.tell("user.merged %s->%s", from, to)
+}
+
+// aliases are the ids that answer to a user now.
+func (m *model) aliases(to string) (ids []string) {
+	for id, u := range m.users {
+		if u.into == to {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// stored is all that is kept, one line each, in order.
+func (m *model) stored() []string {
+	lines := []string{}
+	for at, r := range m.rows {
+		if r.imported() {
+			lines = append(lines, fmt.Sprintf("imported %s %s %s", at.app, at.openid, r.user))
+		} else {
+			lines = append(lines, fmt.Sprintf("identity %s %s [%s]%s %s", at.app, at.openid, r.union.scope, r.union.unionid, m.owners[r.union]))
+		}
+	}
+	for at, guest := range m.visitors {
+		lines = append(lines, fmt.Sprintf("visitor %s %s %s", at.app, at.openid, guest))
+	}
+	for id, u := range m.users {
+		lines = append(lines, fmt.Sprintf("%s %s into=%s cancelled=%t phone=%s", u.kind, id, u.into, u.cancelled, u.phone))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// clone is a model that goes its own way.
+func (m *model) clone() *model {
+	c := *m
+	c.owners, c.rows, c.visitors = maps.Clone(m.owners), maps.Clone(m.rows), maps.Clone(m.visitors)
+	c.conflicts, c.born, c.told = maps.Clone(m.conflicts), maps.Clone(m.born), slices.Clone(m.told)
+	c.users = map[string]*modelUser{}
+	for id, u := range m.users {
+		u := *u
+		c.users[id] = &u
+	}
+	return &c
+}
+
+// conflict opens one, once.
+func (m *model) conflict(code Code, parties ...string) {
+	key := string(code) + " " + strings.Join(parties, " ")
+	if !m.conflicts[key] {
+		m.conflicts[key] = true
+		m.tell("conflict.opened %s", code)
+	}
 }
