@@ -1,0 +1,142 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// unreachableError means that no gateway has answered.
+type unreachableError struct {
+	address string
+	err     error
+}
+
+// Error implements error. It says what to look at next.
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("the gateway does not answer at %s: %v\n"+
+		"Does it run on this machine, with an `admin` option that is not off? Name another address with --address or CADDY_ADMIN.",
+		e.address, e.err)
+}
+
+// Unwrap implements errors.Unwrap.
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// get asks for out.
+func (c *call) get(path string, out any) error { return c.exchange(http.MethodGet, path, nil, out) }
+
+// post sends in and asks for out.
+func (c *call) post(path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("writing a request: %w", err)
+	}
+	return c.exchange(http.MethodPost, path, body, out)
+}
+
+// exchange sends JSON and reads JSON.
+func (c *call) exchange(method, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(c.Context, c.timeout)
+	defer cancel()
+	r, err := c.request(ctx, method, path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", typeJSON)
+	}
+	resp, err := c.do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return &unreachableError{c.address, fmt.Errorf("reading the answer: %w", err)}
+	}
+	return nil
+}
+
+// request makes a request for the path behind /wxgate/. A stream sets its own
+// content type.
+func (c *call) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	host := "127.0.0.1" // of a unix socket, which has none
+	if addr, err := c.network(); err != nil {
+		return nil, err
+	} else if !addr.IsUnixNetwork() {
+		host = addr.JoinHostPort(0)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+host+adminPrefix+path, body)
+	if err != nil {
+		return nil, usageError(err.Error())
+	}
+	r.Header.Set("Origin", "http://"+host) // asked for by enforce_origin
+	return r, nil
+}
+
+// network parses the address of the admin endpoint.
+func (c *call) network() (caddy.NetworkAddress, error) {
+	addr, err := caddy.ParseNetworkAddress(c.address)
+	if err != nil || addr.PortRangeSize() > 1 || addr.IsFdNetwork() {
+		return addr, usageError(fmt.Sprintf("--address %s is no address of an admin endpoint, like localhost:2019 or unix//run/caddy.sock", c.address))
+	}
+	addr.Host, _, _ = strings.Cut(addr.Host, "|") // a socket's permissions
+	return addr, nil
+}
+
+// do sends a request. An answer that is an error of the gateway's is returned
+// as a *problem.
+func (c *call) do(r *http.Request) (*http.Response, error) {
+	addr, err := c.network()
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, addr.Network, addr.JoinHostPort(0))
+		},
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		if c.Err() != nil {
+			return nil, errors.New("interrupted")
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, &unreachableError{c.address, fmt.Errorf("no answer within %s", c.timeout)}
+		}
+		return nil, &unreachableError{c.address, errors.Unwrap(err)} // without the URL
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, c.problem(resp)
+}
+
+// problem reads an error of the gateway, or of a Caddy without it.
+func (c *call) problem(resp *http.Response) error {
+	p := new(problem)
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err == nil && kind == "application/problem+json" {
+		err = json.Unmarshal(raw, p)
+	} else {
+		err = errors.New("no problem document")
+	}
+	if err == nil {
+		return p
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return &unreachableError{c.address, errors.New("what answers there is no Caddy with wxgate, or one of another version")}
+	}
+	return &unreachableError{c.address, fmt.Errorf("HTTP %d: %s", resp.StatusCode, strings.TrimSpace(string(raw)))}
+}
