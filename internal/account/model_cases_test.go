@@ -179,7 +179,7 @@ func (c modelCase) model() *model {
 		if u.Kind == "guest" && u.Merged == "" {
 			continue
 		}
-		m.users[u.ID] = &modelUser{kind: Kind(u.Kind), born: m.born[u.ID], seen: m.now, phone: u.Phone, into: u.Merged}
+		m.users[u.ID] = &modelUser{kind: Kind(u.Kind), born: m.born[u.ID], seen: m.now, phone: Phone(u.Phone), into: u.Merged}
 		if u.Idle {
 			m.users[u.ID].seen = epoch
 		}
@@ -228,7 +228,7 @@ func (m *model) do(in modelInput) (user string, code Code) {
 		return "", CodeOK
 	}
 	link := Input{
-		AppID: in.AppID, OpenID: in.OpenID, UnionID: in.UnionID, UserID: in.UserID, UserBorn: m.born[in.UserID], Phone: in.Phone,
+		AppID: in.AppID, OpenID: in.OpenID, UnionID: in.UnionID, UserID: in.UserID, UserBorn: m.born[in.UserID], Phone: Phone(in.Phone),
 		SessionOpenID: in.SessionOpenID, SessionUnionID: in.SessionUnionID, Want: Want(in.Want),
 		Outside: in.Env == "outside" || in.OpenID == "", Consented: in.Consented, Snapshot: in.Snapshot,
 	}

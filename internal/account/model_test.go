@@ -32,7 +32,7 @@ type (
 		born, seen time.Time
 		into       string // merged into
 		cancelled  bool
-		phone      string
+		phone      Phone
 	}
 	// modelRow is an identity: of a unionid, or imported, of a user.
 	modelRow struct {
@@ -60,7 +60,7 @@ func (m *model) tell(format string, args ...any) {
 
 func (m *model) member(id string) bool { return m.users[id] != nil && m.users[id].kind == Member }
 
-func (m *model) phoneOwner(phone string) string {
+func (m *model) phoneOwner(phone Phone) string {
 	for id, u := range m.users {
 		if phone != "" && u.phone == phone {
 			return id
@@ -146,7 +146,7 @@ func (m *model) store(guest string) {
 	}
 }
 
-func (m *model) newMember(phone string) string {
+func (m *model) newMember(phone Phone) string {
 	id := m.mint(Member)
 	m.users[id] = &modelUser{kind: Member, seen: m.now}
 	m.tell("user.created %s", id)
@@ -154,7 +154,7 @@ func (m *model) newMember(phone string) string {
 	return id
 }
 
-func (m *model) bindPhone(id, phone string) {
+func (m *model) bindPhone(id, phone Phone) {
 	if phone != "" {
 		m.users[id].phone = phone
 		m.tell("phone.bound %s", id)
@@ -228,7 +228,7 @@ func (m *model) stored() []string {
 		lines = append(lines, fmt.Sprintf("visitor %s %s %s", at.app, at.openid, guest))
 	}
 	for id, u := range m.users {
-		lines = append(lines, fmt.Sprintf("%s %s into=%s cancelled=%t phone=%s", u.kind, id, u.into, u.cancelled, u.phone))
+		lines = append(lines, fmt.Sprintf("%s %s into=%s cancelled=%t phone=%s", u.kind, id, u.into, u.cancelled, string(u.phone)))
 	}
 	slices.Sort(lines)
 	return lines
