@@ -154,7 +154,7 @@ func (m *model) newMember(phone Phone) string {
 	return id
 }
 
-func (m *model) bindPhone(id, phone Phone) {
+func (m *model) bindPhone(id string, phone Phone) {
 	if phone != "" {
 		m.users[id].phone = phone
 		m.tell("phone.bound %s", id)
