@@ -4,6 +4,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -39,6 +40,9 @@ const (
 	CodeOpenIDChanged            Code = "openid_changed"
 	CodeRepairConflict           Code = "repair_conflict"
 	CodeLastCredential           Code = "last_credential"
+	// CodeUnavailable means that Rules.MakeUserID gave no id: who would have
+	// become a member goes on as the guest he was, and may try again.
+	CodeUnavailable Code = "unavailable"
 )
 
 // FirstLogin says what a first login needs.
@@ -73,6 +77,11 @@ type Rules struct {
 	// StandIns are the appids of apps that are bound to no Open Platform
 	// account. There an openid stands in for the unionid.
 	StandIns map[string]bool
+	// MakeUserID makes the user id of each new member; nil: the database does,
+	// as it is configured. Link calls it outside every transaction, and it must
+	// give the same id for the same Newcomer.Key. An error means that nobody
+	// can become a member now.
+	MakeUserID func(context.Context, Newcomer) (string, error)
 }
 
 // Want says whether an action that needs a login was hit.
@@ -124,6 +133,8 @@ type Outcome struct {
 	// empty while it is unknown, in dispute or refused.
 	UnionID string
 	Events  []Event
+	// Unavailable says, for logs, why the Code is CodeUnavailable.
+	Unavailable error
 }
 
 // EventType names an account event without the prefix `wxgate.`.
