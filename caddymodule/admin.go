@@ -33,7 +33,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 const (
 	adminPrefix  = "/wxgate/"
 	adminTimeout = 30 * time.Second // of a call that is not a stream
-	adminBody    = 64 << 10         // bytes, of a call that is not a stream
+	adminBody    = 1 << 20          // bytes, of a call that is not a stream
 
 	typeJSON = "application/json"
 )
@@ -51,7 +51,7 @@ type adminRoute struct {
 
 // adminRoutes lists everything that can be asked for.
 func adminRoutes() []adminRoute {
-	return slices.Concat(listRoutes())
+	return slices.Concat(userRoutes(), listRoutes(), appRoutes())
 }
 
 // Routes implements caddy.AdminRouter.
@@ -173,7 +173,7 @@ func (c *adminCall) decode(v any) error {
 	}
 	if !errors.Is(err, io.EOF) {
 		// The text of err may quote the body, which may hold a phone.
-		return newProblem(http.StatusBadRequest, "malformed", "the body is not the JSON object that this route takes")
+		return malformed("the body is not the JSON object that this route takes")
 	}
 	return nil
 }

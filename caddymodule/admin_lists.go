@@ -12,7 +12,10 @@ import (
 // listRoutes are the routes of what is read in parts.
 func listRoutes() []adminRoute {
 	return []adminRoute{
-		{method: http.MethodGet, path: "events", serve: serveEvents},
+		get("events", serveEvents),
+		get("conflicts", serveConflicts),
+		post("conflicts/close", serveCloseConflict),
+		post("operations/list", serveOperations),
 	}
 }
 
@@ -52,14 +55,88 @@ func serveEvents(c *adminCall) error {
 	}
 	view := eventsView{Events: make([]eventView, len(events)), Next: after}
 	for i, e := range events {
-		data, _ := e.Data.(json.RawMessage)
-		view.Events[i] = eventView{Seq: e.Seq, ID: e.ID, Type: e.Type, Subject: e.Subject, Time: e.Time, Data: data}
+		if view.Events[i], err = viewEvent(e); err != nil {
+			return err
+		}
 		view.Next = e.Seq
 	}
 	return c.answer(view)
 }
 
-// number reads a parameter of the URL that is no person's name.
+// conflictsView is a part of the list, newest first. Next, where there is one,
+// is what `after` of the following part has to be.
+type conflictsView struct {
+	Conflicts []account.ConflictRecord `json:"conflicts"`
+	Next      string                   `json:"next,omitempty"`
+}
+
+func serveConflicts(c *adminCall) error {
+	limit, err := c.limit()
+	if err != nil {
+		return err
+	}
+	query := c.r.URL.Query()
+	list, err := c.db.Conflicts(c, query.Get("state") == "closed", account.Page{After: query.Get("after"), Limit: limit})
+	if err != nil {
+		return err
+	}
+	view := conflictsView{Conflicts: listed(list)}
+	if len(list) == limit {
+		view.Next = list[limit-1].ID
+	}
+	return c.answer(view)
+}
+
+type closeRequest struct {
+	ID string `json:"id"`
+	reasoned
+}
+
+func serveCloseConflict(c *adminCall) error {
+	var in closeRequest
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := c.db.CloseConflict(c, in.ID, in.by()); err != nil {
+		return err
+	}
+	return c.answer(changedView{Code: account.CodeOK, Events: []eventView{}})
+}
+
+// operationsRequest asks for what operators did, to one subject if it is given:
+// a user, a conflict or an app.
+type operationsRequest struct {
+	Subject string `json:"subject,omitempty"`
+	After   string `json:"after,omitempty"`
+	Limit   int    `json:"limit,omitempty"`
+}
+
+// operationsView is a part of the list, newest first.
+type operationsView struct {
+	Operations []account.OperationRecord `json:"operations"`
+	Next       string                    `json:"next,omitempty"`
+}
+
+func serveOperations(c *adminCall) error {
+	in := operationsRequest{Limit: defaultLimit}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if in.Limit < 1 || in.Limit > maxLimit {
+		return errLimit()
+	}
+	list, err := c.db.Operations(c, in.Subject, account.Page{After: in.After, Limit: in.Limit})
+	if err != nil {
+		return err
+	}
+	view := operationsView{Operations: listed(list)}
+	if len(list) == in.Limit {
+		view.Next = list[in.Limit-1].ID
+	}
+	return c.answer(view)
+}
+
+// number reads a parameter of the URL. What names a person is never one.
 func (c *adminCall) number(name string, missing int64) (int64, error) {
 	text := c.r.URL.Query().Get(name)
 	if text == "" {
@@ -67,15 +144,33 @@ func (c *adminCall) number(name string, missing int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
-		return 0, newProblem(http.StatusBadRequest, "malformed", name+" is no number of 0 or more")
+		return 0, malformed(name + " is not a number of 0 or more")
 	}
 	return n, nil
 }
 
 func (c *adminCall) limit() (int, error) {
 	n, err := c.number("limit", defaultLimit)
-	if err == nil && (n == 0 || n > maxLimit) {
-		err = newProblem(http.StatusBadRequest, "malformed", "limit is not between 1 and "+strconv.Itoa(maxLimit))
+	if err == nil && (n < 1 || n > maxLimit) {
+		err = errLimit()
 	}
 	return int(n), err
+}
+
+func errLimit() error { return malformed("limit is not between 1 and " + strconv.Itoa(maxLimit)) }
+
+// listed makes an empty list of none, for programs that expect one.
+func listed[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func get(path string, serve func(*adminCall) error) adminRoute {
+	return adminRoute{method: http.MethodGet, path: path, serve: serve}
+}
+
+func post(path string, serve func(*adminCall) error) adminRoute {
+	return adminRoute{method: http.MethodPost, path: path, accepts: []string{typeJSON}, serve: serve}
 }

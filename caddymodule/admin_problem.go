@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/wxgate/wxgate/internal/account"
 )
 
 // problem is an error as the admin endpoint answers it: a problem document
@@ -31,14 +33,45 @@ func (p *problem) write(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(p) // an error is the client's connection
 }
 
+// malformed means that a request cannot be understood.
+func malformed(detail string) *problem { return newProblem(http.StatusBadRequest, "malformed", detail) }
+
+// refused is the answer to what the rules for accounts do not allow.
+func refused(code account.Code) *problem {
+	detail := "the rules for accounts do not allow it"
+	switch code {
+	case account.CodeLastCredential:
+		detail = "it is the last way into this account: bind another WeChat account or a phone first, or cancel the account"
+	case account.CodeUserIDBoundToOtherWeChat:
+		detail = "both members have a WeChat account, and a member may have one: unbind one of them first"
+	}
+	return newProblem(http.StatusConflict, string(code), detail)
+}
+
 // problemOf is the one place that maps errors to answers.
 func problemOf(err error) *problem {
 	var p *problem
-	switch {
-	case errors.As(err, &p):
+	if errors.As(err, &p) {
 		return p
-	case errors.Is(err, context.DeadlineExceeded):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the database is too slow")
+	}
+	for _, known := range []struct {
+		err          error
+		status       int
+		code, detail string
+	}{
+		{account.ErrUnknownUser, 404, "unknown_user", "nobody has that id; a guest whom WeChat has not named has it in his browser only"},
+		{account.ErrUnknownIdentity, 404, "unknown_identity", "the user does not have that WeChat account"},
+		{account.ErrUnknownConflict, 404, "unknown_conflict", "no conflict has that id"},
+		{account.ErrUserCancelled, 409, "user_cancelled", "the account is cancelled, which cannot be undone"},
+		{account.ErrNotMember, 409, "not_member", "a guest was named where only a member can be; a guest is merged when he logs in"},
+		{account.ErrSeveralIdentities, 409, "several_identities", "the user has several WeChat accounts in this app: name the openid or the unionid"},
+		{account.ErrTooManyMoves, 400, "malformed", "there are too many openids in one call"},
+		{account.ErrNoReason, 422, "no_reason", "a reason is needed; it is recorded"},
+		{context.DeadlineExceeded, 503, "unavailable", "the database is too slow"},
+	} {
+		if errors.Is(err, known.err) {
+			return newProblem(known.status, known.code, known.detail)
+		}
 	}
 	// Whatever else goes wrong is the database. Its words may quote a value, so
 	// they go to the log of this machine's operator, not further.
