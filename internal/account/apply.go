@@ -1,10 +1,7 @@
 package account
 
 import (
-	"crypto/rand"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -19,7 +16,8 @@ type applier struct {
 
 func (a *applier) apply() error {
 	for _, step := range []func() error{
-		a.nameNewUser, a.storeGuests, a.giveUnionID, a.storeIdentity, a.storeVisitor, a.merge, a.openConflict, a.closeConflicts, a.touch,
+		a.nameNewUser, a.storeGuest, a.attachPhone, a.giveUnionID, a.storeIdentity, a.dropStandIn, a.storeVisitor,
+		a.merge, a.openConflict, a.closeConflicts, a.touch,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -34,66 +32,126 @@ func (a *applier) nameNewUser() error {
 	if p.serve != newGuest && p.serve != newMember {
 		return nil
 	}
-	id, placeholder := a.freshID, p.serve
-	for _, s := range []*string{&p.serve, &p.mergeTo, p.fill, &p.setVisitor} {
+	placeholder := p.serve
+	for _, s := range []*string{&p.serve, &p.into.id, p.fill, &p.bindPhone, &p.setVisitor} {
 		if s != nil && *s == placeholder {
-			*s = id
+			*s = a.freshID
 		}
 	}
 	// A guest of an ordinary browser has no row.
 	if p.kind == Guest && p.fill == nil && p.setVisitor == "" {
 		return nil
 	}
-	if err := a.insertUser(id, p.kind, birth(a.now)); err != nil {
+	if err := a.insertUser(a.freshID, p.kind, birth(a.now)); err != nil {
 		return err
 	}
 	if p.kind == Member {
-		return a.emit(EventUserCreated, id, struct{}{})
+		return a.emit(EventUserCreated, a.freshID, struct{}{})
 	}
 	return nil
 }
 
 // insertUser fails on an id that is taken: it would make two people one.
 func (a *applier) insertUser(id string, kind Kind, created time.Time) error {
-	return a.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, ?, ?, ?)`,
+	err := a.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, ?, ?, ?)`,
 		id, string(kind), millis(created), millis(a.now))
+	if err != nil {
+		return fmt.Errorf("storing a user: %w", err)
+	}
+	return nil
 }
 
-// storeGuests gives a row to guests that get linked or merged now.
-func (a *applier) storeGuests() error {
-	linked := func(id string) bool {
-		return a.plan.fill != nil && *a.plan.fill == id || a.plan.setVisitor == id || a.plan.mergeTo == id && len(a.plan.merges) > 0 ||
-			slices.ContainsFunc(a.plan.merges, func(m *user) bool { return m.id == id })
-	}
-	if a.came == nil || a.came.stored || !linked(a.came.id) {
+// storeGuest gives a row to the session's guest if he gets linked or merged.
+func (a *applier) storeGuest() error {
+	if a.came == nil || a.came.stored || !a.plan.moves(a.came.id) {
 		return nil
 	}
 	return a.insertUser(a.came.id, Guest, a.came.created)
 }
 
+// moves says whether a user gets linked or merged.
+func (p *plan) moves(id string) bool {
+	for _, m := range p.merges {
+		if m.id == id || p.into.id == id {
+			return true
+		}
+	}
+	return p.fill != nil && *p.fill == id || p.setVisitor == id
+}
+
+func (a *applier) attachPhone() error {
+	to := a.plan.bindPhone
+	if to == "" {
+		return nil
+	}
+	err := a.exec(`UPDATE user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, a.phone.key, a.phone.sealed(to), to)
+	if err != nil {
+		return fmt.Errorf("attaching a phone: %w", err)
+	}
+	a.changed = append(a.changed, Invalidation{UserID: to})
+	return a.emit(EventPhoneBound, to, Bound{a.phone.number})
+}
+
+// giveUnionID makes the unionid the winner's. Under one_to_one the database
+// refuses a member a second one.
 func (a *applier) giveUnionID() error {
 	if a.plan.fill == nil {
 		return nil
 	}
-	return a.exec(`INSERT INTO unionid (scope, unionid, user_id) VALUES ('', ?, nullif(?, ''))
-		ON CONFLICT (scope, unionid) DO UPDATE SET user_id = excluded.user_id`, a.unionID, *a.plan.fill)
+	var exclusive any
+	if a.rules.Linking != ManyUnionIDs && *a.plan.fill != "" {
+		exclusive = *a.plan.fill
+	}
+	query := `INSERT INTO unionid (user_id, exclusive_user_id, scope, unionid) VALUES (nullif(?, ''), ?, ?, ?)`
+	if a.owner != nil {
+		query = `UPDATE unionid SET user_id = nullif(?, ''), exclusive_user_id = ? WHERE scope = ? AND unionid = ?`
+	}
+	if err := a.exec(query, *a.plan.fill, exclusive, a.scope, a.unionID); err != nil {
+		return fmt.Errorf("storing a unionid: %w", err)
+	}
+	return nil
 }
 
 func (a *applier) storeIdentity() error {
 	if !a.plan.linkRow {
 		return nil
 	}
-	err := a.exec(`INSERT INTO identity (appid, openid, scope, unionid, created) VALUES (?, ?, '', ?, ?)
-		ON CONFLICT (appid, openid) DO UPDATE SET unionid = excluded.unionid, user_id = NULL`,
-		a.in.AppID, a.in.OpenID, a.unionID, millis(a.now))
-	if err != nil {
+	args := []any{a.scope, a.unionID, millis(a.now), a.in.AppID, a.in.OpenID}
+	query := `INSERT INTO identity (scope, unionid, created, appid, openid) VALUES (?, ?, ?, ?, ?)`
+	if a.own != nil {
+		query = `UPDATE identity SET scope = ?, unionid = ?, user_id = NULL WHERE appid = ? AND openid = ?`
+		args = []any{a.scope, a.unionID, a.in.AppID, a.in.OpenID}
+	}
+	if err := a.exec(query, args...); err != nil {
 		return fmt.Errorf("storing an identity: %w", err)
 	}
-	subject := a.plan.serve
-	if a.plan.fill == nil && a.owner != nil && a.owner.userID != "" {
-		subject = a.owner.userID
+	linked := Linked{AppID: a.in.AppID, OpenID: a.in.OpenID}
+	if a.scope == "" {
+		linked.UnionID = a.unionID
 	}
-	return a.emit(EventIdentityLinked, subject, Linked{AppID: a.in.AppID, OpenID: a.in.OpenID, UnionID: a.unionID})
+	return a.emit(EventIdentityLinked, a.unionIDUser(), linked)
+}
+
+// unionIDUser is whose the unionid is now.
+func (a *applier) unionIDUser() string {
+	switch {
+	case a.plan.fill != nil:
+		return *a.plan.fill
+	case a.owner != nil:
+		return a.owner.userID
+	}
+	return ""
+}
+
+// dropStandIn removes the stand-in that a real unionid has replaced.
+func (a *applier) dropStandIn() error {
+	if !a.plan.linkRow || a.replaced == (unionIDKey{}) {
+		return nil
+	}
+	if err := a.exec(`DELETE FROM unionid WHERE scope = ? AND unionid = ?`, a.replaced.scope, a.replaced.unionID); err != nil {
+		return fmt.Errorf("removing a stand-in: %w", err)
+	}
+	return nil
 }
 
 func (a *applier) storeVisitor() error {
@@ -103,78 +161,26 @@ func (a *applier) storeVisitor() error {
 	if a.plan.setVisitor == "" {
 		return nil
 	}
-	return a.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, ?)
-		ON CONFLICT (appid, openid) DO UPDATE SET guest_id = excluded.guest_id`,
+	if a.visitor != nil {
+		return a.exec(`UPDATE visitor SET guest_id = ? WHERE appid = ? AND openid = ?`, a.plan.setVisitor, a.in.AppID, a.in.OpenID)
+	}
+	return a.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, ?)`,
 		a.in.AppID, a.in.OpenID, a.plan.setVisitor, millis(a.now))
 }
 
-// merge replaces guests.
+// merge replaces guests. Other visitor rows of theirs, which an openid map may
+// have made, become the survivor's, or go where he is a member.
 func (a *applier) merge() error {
-	into := survivor{a.plan.mergeTo, Guest, a.plan.reason}
-	if a.mergesIntoMember() {
-		into.kind = Member
-	}
+	to := a.plan.into
 	for _, from := range a.plan.merges {
-		if err := a.replace(from, into); err != nil {
-			return err
+		query, args := `UPDATE visitor SET guest_id = ? WHERE guest_id = ?`, []any{to.id, from.id}
+		if to.kind == Member {
+			query, args = `DELETE FROM visitor WHERE guest_id = ?`, []any{from.id}
 		}
-	}
-	return nil
-}
-
-func (a *applier) mergesIntoMember() bool {
-	for _, u := range []*user{a.ownerOf, a.imported, a.came, a.target} {
-		if u != nil && u.id == a.plan.mergeTo {
-			return u.kind == Member
+		if err := a.exec(query, args...); err != nil {
+			return fmt.Errorf("moving visitors: %w", err)
 		}
-	}
-	return a.plan.serve == a.plan.mergeTo && a.plan.kind == Member
-}
-
-// openConflict records what was refused, once while it is open.
-func (a *applier) openConflict() error {
-	if a.plan.conflict == nil || a.plan.open {
-		return nil
-	}
-	c := Conflict{ID: rand.Text(), Code: a.plan.code, Parties: a.plan.conflict}
-	res, err := a.tx.ExecContext(a.ctx, `INSERT INTO conflict (id, code, parties, appid, openid, opened) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, c.ID, string(c.Code), strings.Join(c.Parties, "\n"), a.in.AppID, a.in.OpenID, millis(a.now))
-	if err != nil {
-		return fmt.Errorf("opening a conflict: %w", err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return err
-	}
-	if err := a.emit(EventConflictOpened, c.ID, c); err != nil || c.Code != CodeUnionIDChanged {
-		return err
-	}
-	return a.watchRebinding()
-}
-
-// More changed unionids of one app than this, an hour, are not people: the app
-// was bound to another Open Platform account.
-const reboundLimit = 20
-
-// watchRebinding raises the alarm as the limit is passed, and then not again.
-func (a *applier) watchRebinding() error {
-	var n int
-	err := a.tx.QueryRowContext(a.ctx, `SELECT count(*) FROM conflict WHERE appid = ? AND code = ? AND opened > ? AND closed IS NULL`,
-		a.in.AppID, string(CodeUnionIDChanged), millis(a.now.Add(-time.Hour))).Scan(&n)
-	if err != nil {
-		return fmt.Errorf("counting changed unionids: %w", err)
-	}
-	a.rebound = n == reboundLimit+1
-	return nil
-}
-
-// closeConflicts ends what was refused for this openid before and has
-// succeeded now.
-func (a *applier) closeConflicts() error {
-	for _, c := range a.plan.over {
-		if err := a.exec(`UPDATE conflict SET closed = ? WHERE id = ?`, millis(a.now), c.ID); err != nil {
-			return fmt.Errorf("closing a conflict: %w", err)
-		}
-		if err := a.emit(EventConflictClosed, c.ID, c); err != nil {
+		if err := a.replace(from, to); err != nil {
 			return err
 		}
 	}

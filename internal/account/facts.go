@@ -15,21 +15,38 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// user is a row of the user table, or a guest that has none yet.
+// unionIDKey names a unionid. Scope is empty for real ones and the appid for an
+// openid that stands in for one.
+type unionIDKey struct{ scope, unionID string }
+
+// openID names an openid.
+type openID struct{ appID, openID string }
+
+// user is a row of the user table, or a guest that has none yet, and where he
+// stands.
 type user struct {
-	id           string
-	kind         Kind
-	created      time.Time
-	lastSeen     time.Time
-	mergedInto   string
-	cancelled    bool
-	sessionsFrom time.Time
-	stored       bool
+	id         string
+	kind       Kind
+	created    time.Time
+	lastSeen   time.Time
+	mergedInto string
+	cancelled  bool
+	phoneKey   string // empty: no phone
+	stored     bool
+
+	sessionsFrom time.Time // Resolve reads it, Link does not
+
+	unionIDs []unionIDKey // that are his
+	visits   []openID     // whose visitor rows name him
+	imported bool         // has imported rows
 }
 
 func (u *user) dead(issued time.Time) bool {
 	return u.cancelled || !u.sessionsFrom.IsZero() && issued.Before(u.sessionsFrom)
 }
+
+// hasWeChat says whether he stands in any identity.
+func (u *user) hasWeChat() bool { return len(u.unionIDs) > 0 || u.imported }
 
 // olderThan orders guests: earlier birth, then the smaller id.
 func (u *user) olderThan(o *user) bool {
@@ -44,86 +61,218 @@ type owner struct{ userID string } // empty: nobody yet
 
 // row is a row of the identity table.
 type row struct {
-	unionID string // empty: imported, and not yet known
-	userID  string // of an imported row
+	unionIDKey
+	userID string // of an imported row; else the unionid's
 }
 
-// facts is everything that the tables look at, read in one transaction in the
-// fixed order unionid, users.
+// facts is everything that the tables look at.
 type facts struct {
-	now     time.Time
-	in      Input
-	rules   Rules
-	unionID string // given, or stored for the openid; empty: unknown
-	own     *row   // of (appid, openid)
-	other   string // openid of another identity of (appid, unionid)
-	owner   *owner // of unionID; nil: no row
-	ownerOf *user  // the owner's user
-	came    *user  // the session's user; nil: none
-	target  *user  // whom came was merged into
-	visitor *user  // guest of the visitor row of (appid, openid)
-	session *owner // of the unionid sealed into the session
+	now   time.Time
+	in    Input
+	rules Rules
+	phone phone
 
-	imported        *user      // of an imported row, merges followed
-	importedUnionID string     // another unionid the imported user is bound to
-	boundElsewhere  bool       // came is a member bound to another unionid
-	cameOwned       bool       // came stands in an identity or in another visitor row
-	cameIsSessions  bool       // came stands under the openid that the session was created with
-	openConflicts   []Conflict // of (appid, openid), or over the unionid and the session's user
+	unionIDKey        // given, or stored for the openid, or what stands in for it; unionID empty: unknown
+	own        *row   // of (appid, openid)
+	other      string // openid of another identity of (appid, the given unionid)
+	owner      *owner // of the unionid; nil: no row
+	ownerOf    *user  // the owner's user
+	came       *user  // the session's user; nil: none
+	target     *user  // whom came was merged into
+	visitor    *user  // guest of the visitor row of (appid, openid), or of the stand-in that is replaced
+	imported   *user  // member of the imported row, or of the stand-in that is replaced
+	phoneOwner *user  // has the phone
+
+	replaced    unionIDKey // the stand-in that gives way to the given unionid; zero: none
+	sealed      *owner     // of the unionid sealed into the session
+	sessionUser string     // stands under the openid that the session was created with
 }
 
+// call is a Link under way.
+type call struct {
+	rules Rules
+	in    Input
+	phone phone
+}
+
+// readFacts reads what the tables look at: first what the openid, the unionid
+// and the phone say, then the users whom these name, and where they stand.
+func readFacts(ctx context.Context, q querier, c call) (*facts, error) {
+	f := &facts{now: time.Now(), in: c.in, rules: c.rules, phone: c.phone}
+	found, err := f.readNames(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("reading identities: %w", err)
+	}
+	users, err := readUsers(ctx, q, f.in.UserID, found.owner, found.holder, found.visitor, found.phone)
+	if err != nil {
+		return nil, err
+	}
+	f.ownerOf, f.phoneOwner, f.visitor = users[found.owner], users[found.phone], users[found.visitor]
+	switch holder := users[found.holder]; {
+	case holder == nil:
+	case holder.kind == Member:
+		f.imported = holder
+	default:
+		f.visitor = holder
+	}
+	if f.came = users[f.in.UserID]; f.came == nil && f.in.UserID != "" && f.in.UserKind == Guest {
+		f.came = &user{id: f.in.UserID, kind: Guest, created: birth(f.in.UserBorn)}
+	}
+	if f.came != nil && f.came.mergedInto != "" {
+		f.target, err = readUser(ctx, q, f.came.mergedInto)
+	}
+	return f, err
+}
+
+// names are the user ids that the openid, the unionid and the phone lead to.
+type names struct {
+	owner   string // of the unionid
+	holder  string // of the row of the openid, while its unionid is not known
+	visitor string
+	phone   string
+}
+
+const namesSQL = `
+SELECT 'own' AS what, i.scope AS a, coalesce(i.unionid, '') AS b, coalesce(i.user_id, n.user_id, '') AS c
+FROM identity i LEFT JOIN unionid n ON n.scope = i.scope AND n.unionid = i.unionid WHERE i.appid = ? AND i.openid = ?
+UNION ALL SELECT 'other', openid, '', '' FROM identity WHERE appid = ? AND unionid = ? AND openid <> ?
+UNION ALL SELECT 'owner', coalesce(user_id, ''), '', '' FROM unionid WHERE scope = ? AND unionid = ?
+UNION ALL SELECT 'sealed', coalesce(user_id, ''), '', '' FROM unionid WHERE scope = ? AND unionid = ?
+UNION ALL SELECT 'visitor', guest_id, '', '' FROM visitor WHERE appid = ? AND openid = ?
+UNION ALL SELECT 'session', n.user_id, '', '' FROM identity i JOIN unionid n ON n.scope = i.scope AND n.unionid = i.unionid
+	WHERE i.appid = ? AND i.openid = ? AND n.user_id IS NOT NULL
+UNION ALL SELECT 'session', guest_id, '', '' FROM visitor WHERE appid = ? AND openid = ?
+UNION ALL SELECT 'phone', id, '', '' FROM user WHERE phone_key = ?`
+
+func (f *facts) readNames(ctx context.Context, q querier) (n names, err error) {
+	in := f.in
+	switch { // unless the openid's row knows better
+	case in.UnionID != "":
+		f.unionIDKey = unionIDKey{"", in.UnionID}
+	case f.rules.StandIns[in.AppID]:
+		f.unionIDKey = unionIDKey{in.AppID, in.OpenID}
+	}
+	sealed := unionIDKey{"", in.SessionUnionID}
+	if in.SessionUnionID == in.SessionOpenID {
+		sealed.scope = in.SessionAppID // a stand-in
+	}
+	rows, err := q.QueryContext(ctx, namesSQL, in.AppID, in.OpenID, in.AppID, in.UnionID, in.OpenID,
+		f.scope, f.unionID, sealed.scope, sealed.unionID, in.AppID, in.OpenID,
+		in.SessionAppID, in.SessionOpenID, in.SessionAppID, in.SessionOpenID, f.phone.key)
+	if err != nil {
+		return n, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var what, a, b, c string
+		if err := rows.Scan(&what, &a, &b, &c); err != nil {
+			return n, err
+		}
+		switch what {
+		case "own":
+			f.own = &row{unionIDKey{a, b}, c}
+		case "other":
+			f.other = a
+		case "owner":
+			f.owner = &owner{a}
+		case "sealed":
+			f.sealed = &owner{a}
+		case "visitor":
+			n.visitor = a
+		case "session":
+			f.sessionUser = a
+		case "phone":
+			n.phone = a
+		}
+	}
+	f.placeOwn(&n)
+	return n, rows.Err()
+}
+
+// placeOwn says what the row of the openid counts for: its unionid is this
+// call's unless WeChat has given one now, an imported row has a holder, and so
+// has a stand-in that a real unionid replaces.
+func (f *facts) placeOwn(n *names) {
+	switch own := f.own; {
+	case own == nil:
+	case own.unionID == "":
+		n.holder = own.userID
+	case f.in.UnionID == "":
+		f.unionIDKey, f.owner = own.unionIDKey, &owner{own.userID}
+	case own.scope != "":
+		f.replaced, n.holder = own.unionIDKey, own.userID
+	}
+	if f.owner != nil {
+		n.owner = f.owner.userID
+	}
+}
+
+// maxUsers bounds a readUsers.
+const maxUsers = 5
+
+// usersSQL reads users and where they stand. Its ids are filled up with empty
+// ones, so that it is always the same statement.
+const usersSQL = `
+SELECT 'user' AS what, id, kind AS a, coalesce(merged_into, '') AS b, coalesce(phone_key, '') AS c,
+	created AS n, last_seen AS m, CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END AS cancelled
+FROM user WHERE id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'unionid', user_id, scope, unionid, '', 0, 0, 0 FROM unionid WHERE user_id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'visitor', guest_id, appid, openid, '', 0, 0, 0 FROM visitor WHERE guest_id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'imported', user_id, '', '', '', 0, 0, 0 FROM identity WHERE user_id IN (?, ?, ?, ?, ?)`
+
+// readUsers reads up to maxUsers users by their ids, of which empty ones and
+// repeated ones are left out.
+func readUsers(ctx context.Context, q querier, ids ...string) (map[string]*user, error) {
+	users := map[string]*user{}
+	var args []any
+	for range 4 {
+		for i := range maxUsers {
+			id := ""
+			if i < len(ids) {
+				id = ids[i]
+			}
+			args = append(args, id)
+		}
+	}
+	if strings.Join(ids, "") == "" {
+		return users, nil
+	}
+	rows, err := q.QueryContext(ctx, usersSQL, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading users: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var what, id, a, b, c string
+		var created, seen int64
+		var cancelled bool
+		if err := rows.Scan(&what, &id, &a, &b, &c, &created, &seen, &cancelled); err != nil {
+			return nil, fmt.Errorf("reading users: %w", err)
+		}
+		u := users[id]
+		if u == nil {
+			u = &user{id: id}
+			users[id] = u
+		}
+		switch what {
+		case "user":
+			u.kind, u.mergedInto, u.phoneKey, u.cancelled, u.stored = Kind(a), b, c, cancelled, true
+			u.created, u.lastSeen = fromMillis(created), fromMillis(seen)
+		case "unionid":
+			u.unionIDs = append(u.unionIDs, unionIDKey{a, b})
+		case "visitor":
+			u.visits = append(u.visits, openID{a, b})
+		case "imported":
+			u.imported = true
+		}
+	}
+	return users, rows.Err()
+}
+
+// readUser reads one user; nil means that he has no row.
 func readUser(ctx context.Context, q querier, id string) (*user, error) {
-	if id == "" {
-		return nil, nil
-	}
-	u := &user{id: id, stored: true}
-	var created, seen int64
-	var merged sql.NullString
-	var cancelled, from sql.NullInt64
-	err := q.QueryRowContext(ctx, `SELECT kind, created, last_seen, merged_into, cancelled, sessions_from FROM user WHERE id = ?`, id).
-		Scan(&u.kind, &created, &seen, &merged, &cancelled, &from)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading a user: %w", err)
-	}
-	u.created, u.lastSeen, u.mergedInto, u.cancelled = fromMillis(created), fromMillis(seen), merged.String, cancelled.Valid
-	if from.Valid {
-		u.sessionsFrom = fromMillis(from.Int64)
-	}
-	return u, nil
-}
-
-func readUnionID(ctx context.Context, q querier, unionID string) (*owner, error) {
-	if unionID == "" {
-		return nil, nil
-	}
-	var id sql.NullString
-	err := q.QueryRowContext(ctx, `SELECT user_id FROM unionid WHERE scope = '' AND unionid = ?`, unionID).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading a unionid: %w", err)
-	}
-	return &owner{userID: id.String}, nil
-}
-
-func readIdentity(ctx context.Context, q querier, appID, openID string) (*row, error) {
-	if openID == "" {
-		return nil, nil
-	}
-	var unionID, userID sql.NullString
-	err := q.QueryRowContext(ctx, `SELECT unionid, user_id FROM identity WHERE appid = ? AND openid = ?`, appID, openID).
-		Scan(&unionID, &userID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading an identity: %w", err)
-	}
-	return &row{unionID.String, userID.String}, nil
+	users, err := readUsers(ctx, q, id)
+	return users[id], err
 }
 
 // text runs a query for one optional text.
@@ -136,151 +285,22 @@ func text(ctx context.Context, q querier, query string, args ...any) (string, er
 	return s.String, err
 }
 
-// readFacts reads what the tables look at.
-func readFacts(ctx context.Context, q querier, rules Rules, in Input) (f facts, err error) {
-	f.now, f.in, f.rules, f.unionID = time.Now(), in, rules, in.UnionID
-	if f.own, err = readIdentity(ctx, q, in.AppID, in.OpenID); err != nil {
-		return f, err
-	}
-	if f.unionID == "" && f.own != nil {
-		f.unionID = f.own.unionID
-	}
-	if in.UnionID != "" && in.OpenID != "" {
-		f.other, err = text(ctx, q, `SELECT openid FROM identity WHERE appid = ? AND unionid = ? AND openid <> ?`, in.AppID, in.UnionID, in.OpenID)
-		if err != nil {
-			return f, fmt.Errorf("reading an identity: %w", err)
+// bindsOther says whether u is bound to another unionid of the scope.
+func (f *facts) bindsOther(u *user) bool {
+	for _, id := range u.unionIDs {
+		if id.scope == f.scope && id.unionID != f.unionID {
+			return true
 		}
 	}
-	if err := f.readOwners(ctx, q); err != nil {
-		return f, err
-	}
-	if err := f.readVisitor(ctx, q); err != nil {
-		return f, err
-	}
-	return f, f.readCame(ctx, q)
+	return false
 }
 
-func (f *facts) readOwners(ctx context.Context, q querier) (err error) {
-	if f.owner, err = readUnionID(ctx, q, f.unionID); err != nil {
-		return err
-	}
-	if f.owner != nil {
-		if f.ownerOf, err = readUser(ctx, q, f.owner.userID); err != nil {
-			return err
+// find returns a user whom the facts name by his id.
+func (f *facts) find(id string) *user {
+	for _, u := range []*user{f.came, f.target, f.visitor, f.ownerOf, f.imported, f.phoneOwner} {
+		if u != nil && u.id == id {
+			return u
 		}
 	}
-	if f.session, err = readUnionID(ctx, q, f.in.SessionUnionID); err != nil {
-		return err
-	}
-	if f.own == nil || f.own.userID == "" {
-		return nil
-	}
-	if f.imported, err = readUser(ctx, q, f.own.userID); err != nil || f.imported == nil {
-		return err
-	}
-	if f.imported.mergedInto != "" {
-		if f.imported, err = readUser(ctx, q, f.imported.mergedInto); err != nil {
-			return err
-		}
-	}
-	f.importedUnionID, err = text(ctx, q, `SELECT unionid FROM unionid WHERE user_id = ? AND scope = '' AND unionid <> ?`, f.imported.id, f.unionID)
-	return err
-}
-
-func (f *facts) readVisitor(ctx context.Context, q querier) error {
-	if f.in.OpenID == "" {
-		return nil
-	}
-	id, err := text(ctx, q, `SELECT guest_id FROM visitor WHERE appid = ? AND openid = ?`, f.in.AppID, f.in.OpenID)
-	if err != nil {
-		return fmt.Errorf("reading a visitor: %w", err)
-	}
-	f.visitor, err = readUser(ctx, q, id)
-	return err
-}
-
-// readCame reads the session's user, as guards G0 and G5 want him.
-func (f *facts) readCame(ctx context.Context, q querier) (err error) {
-	if f.in.UserID == "" {
-		return nil
-	}
-	if f.came, err = readUser(ctx, q, f.in.UserID); err != nil {
-		return err
-	}
-	if f.came == nil && f.in.UserKind == Guest {
-		f.came = &user{id: f.in.UserID, kind: Guest, created: birth(f.in.UserBorn)}
-	}
-	if f.came == nil {
-		return nil
-	}
-	if f.came.mergedInto != "" {
-		if f.target, err = readUser(ctx, q, f.came.mergedInto); err != nil {
-			return err
-		}
-	}
-	return f.readStanding(ctx, q)
-}
-
-// readStanding finds where the session's user, merges followed, stands.
-func (f *facts) readStanding(ctx context.Context, q querier) error {
-	who := f.came
-	if f.target != nil {
-		who = f.target
-	}
-	other, err := text(ctx, q, `SELECT unionid FROM unionid WHERE user_id = ? AND scope = '' AND unionid <> ?`, who.id, f.unionID)
-	if err != nil {
-		return fmt.Errorf("reading a unionid: %w", err)
-	}
-	f.boundElsewhere = other != ""
-	if who.kind != Guest {
-		return nil
-	}
-	elsewhere, err := text(ctx, q, `SELECT openid FROM visitor WHERE guest_id = ? AND NOT (appid = ? AND openid = ?) LIMIT 1`, who.id, f.in.AppID, f.in.OpenID)
-	if err != nil {
-		return fmt.Errorf("reading a visitor: %w", err)
-	}
-	f.cameOwned = elsewhere != "" || other != "" || f.owner != nil && f.owner.userID == who.id
-	if f.in.SessionOpenID == "" {
-		return nil
-	}
-	under, err := text(ctx, q, `
-		SELECT u.user_id FROM identity i JOIN unionid u ON u.scope = i.scope AND u.unionid = i.unionid WHERE i.appid = ? AND i.openid = ?
-		UNION ALL SELECT guest_id FROM visitor WHERE appid = ? AND openid = ?`,
-		f.in.SessionAppID, f.in.SessionOpenID, f.in.SessionAppID, f.in.SessionOpenID)
-	f.cameIsSessions = under == who.id
-	return err
-}
-
-func (f *facts) readConflicts(ctx context.Context, q querier) error {
-	if f.in.OpenID == "" {
-		return nil
-	}
-	// The parties of W16 and W18 begin with the member and the unionid.
-	var who string
-	if f.unionID != "" && f.came != nil {
-		who = f.came.id
-		if f.target != nil {
-			who = f.target.id
-		}
-	}
-	rows, err := q.QueryContext(ctx, `
-		SELECT id, code, parties FROM conflict WHERE appid = ? AND openid = ? AND closed IS NULL
-		UNION SELECT id, code, parties FROM conflict
-		WHERE code IN (?, ?) AND (parties = ? OR parties > ? AND parties < ?) AND closed IS NULL`,
-		f.in.AppID, f.in.OpenID, string(CodeUserIDBoundToOtherWeChat), string(CodeWeChatBoundToOtherUser),
-		who+"\n"+f.unionID, who+"\n"+f.unionID+"\n", who+"\n"+f.unionID+"\v") // \v follows \n
-	if err != nil {
-		return fmt.Errorf("reading conflicts: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var c Conflict
-		var parties string
-		if err := rows.Scan(&c.ID, &c.Code, &parties); err != nil {
-			return err
-		}
-		c.Parties = strings.Split(parties, "\n")
-		f.openConflicts = append(f.openConflicts, c)
-	}
-	return rows.Err()
+	return nil
 }

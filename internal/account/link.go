@@ -19,27 +19,38 @@ func (db *DB) Link(ctx context.Context, rules Rules, in Input) (Outcome, error) 
 	if (in.OpenID == "") != (in.AppID == "") || in.UnionID != "" && in.OpenID == "" {
 		return Outcome{}, errors.New("linking: an openid comes with its appid, and a unionid with both")
 	}
-	f, p, err := db.decideReading(ctx, rules, in)
+	if in.UnionID == in.OpenID {
+		in.UnionID = "" // a session whose openid stands in for a unionid
+	}
+	number, err := db.phone(in.Phone)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("linking: %w", err)
 	}
+	out, err := db.link(ctx, call{rules, in, number})
+	if err != nil {
+		return Outcome{}, fmt.Errorf("linking: %w", err)
+	}
+	return out, nil
+}
+
+func (db *DB) link(ctx context.Context, c call) (Outcome, error) {
+	f, p, err := db.decideReading(ctx, c)
+	if err != nil {
+		return Outcome{}, err
+	}
 	if p.writes() {
-		out, err := db.linkWriting(ctx, rules, in)
-		if err != nil {
-			return Outcome{}, fmt.Errorf("linking: %w", err)
-		}
-		return out, nil
+		return db.linkWriting(ctx, c)
 	}
 	if p.serve == newGuest { // stored nowhere
 		if p.serve, err = db.ids.take(ctx); err != nil {
-			return Outcome{}, fmt.Errorf("linking: %w", err)
+			return Outcome{}, err
 		}
 	}
 	return f.outcome(&p), nil
 }
 
 // linkWriting decides again, under the write lock, and stores the plan.
-func (db *DB) linkWriting(ctx context.Context, rules Rules, in Input) (Outcome, error) {
+func (db *DB) linkWriting(ctx context.Context, c call) (Outcome, error) {
 	var out Outcome
 	var a *applier
 	err := retry(ctx, func() error {
@@ -51,11 +62,11 @@ func (db *DB) linkWriting(ctx context.Context, rules Rules, in Input) (Outcome, 
 			return err
 		}
 		err = db.tryTx(ctx, func(tx *sql.Tx) error {
-			f, p, err := consider(ctx, tx, rules, in)
+			f, err := readFacts(ctx, tx, c)
 			if err != nil {
 				return err
 			}
-			a = &applier{change: &change{ctx: ctx, tx: tx, at: f.now}, facts: &f, plan: p, freshID: id}
+			a = &applier{change: &change{ctx: ctx, tx: tx, at: f.now}, facts: f, plan: decide(f), freshID: id}
 			if err := a.apply(); err != nil {
 				return err
 			}
@@ -72,7 +83,7 @@ func (db *DB) linkWriting(ctx context.Context, rules Rules, in Input) (Outcome, 
 	}
 	if a.rebound {
 		db.log.Error("more than 20 unionids an hour have changed; was the app bound to another Open Platform account?",
-			"appid", in.AppID)
+			"appid", c.in.AppID)
 	}
 	out.Events = a.events
 	db.changed(a.changed)
@@ -93,44 +104,38 @@ func (db *DB) snapshot(ctx context.Context, rules Rules) (Outcome, error) {
 	return out, nil
 }
 
-// consider reads the facts and decides. Conflicts matter only to a visit that
-// makes a link or is refused one, so few visits look for them.
-func consider(ctx context.Context, q querier, rules Rules, in Input) (facts, plan, error) {
-	f, err := readFacts(ctx, q, rules, in)
-	if err != nil {
-		return f, plan{}, err
-	}
-	p := decide(&f)
-	if !p.linkRow && p.fill == nil && p.conflict == nil {
-		return f, p, nil
-	}
-	if err := f.readConflicts(ctx, q); err != nil {
-		return f, plan{}, err
-	}
-	return f, decide(&f), nil
-}
-
-// decideReading decides in one read transaction, which locks nobody out.
-func (db *DB) decideReading(ctx context.Context, rules Rules, in Input) (f facts, p plan, err error) {
+// decideReading decides in one read transaction, which locks nobody out. A
+// conflict that is open already is taken out of the plan.
+func (db *DB) decideReading(ctx context.Context, c call) (f *facts, p plan, err error) {
 	err = retry(ctx, func() error {
 		tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {
 			return err
 		}
-		f, p, err = consider(ctx, tx, rules, in)
-		return errors.Join(err, tx.Rollback())
+		defer func() { _ = tx.Rollback() }() // nothing was written
+		if f, err = readFacts(ctx, tx, c); err != nil {
+			return err
+		}
+		if p = decide(f); p.conflict == nil {
+			return nil
+		}
+		open, err := p.conflict.isOpen(ctx, tx)
+		if open {
+			p.conflict = nil
+		}
+		return err
 	})
 	return f, p, err
 }
 
 func (f *facts) outcome(p *plan) Outcome {
-	out := Outcome{UserID: p.serve, Kind: p.kind, Code: p.code, UnionID: p.unionID}
-	if p.kind != Guest {
-		return out
+	out := Outcome{UserID: p.serve, Kind: p.kind, Code: p.code}
+	if p.linked {
+		out.UnionID = f.unionID
 	}
-	out.Born = birth(f.now)
-	for _, u := range []*user{f.came, f.target, f.visitor, f.ownerOf} {
-		if u != nil && u.id == p.serve {
+	if p.kind == Guest {
+		out.Born = birth(f.now)
+		if u := f.find(p.serve); u != nil {
 			out.Born = u.created
 		}
 	}

@@ -23,6 +23,25 @@ func newDB(t testing.TB) *DB {
 	return db
 }
 
+// phoneNumber is the number that a test calls p1, p2, ... or pA; empty for "".
+func phoneNumber(name string) Phone {
+	if name == "" {
+		return ""
+	}
+	return Phone(fmt.Sprintf("+861380013%04d", name[1]))
+}
+
+func givePhone(t testing.TB, db *DB, userID string, number Phone) {
+	t.Helper()
+	if number == "" {
+		return
+	}
+	p, err := db.phone(number)
+	must(t, err)
+	_, err = db.write.Exec(`UPDATE user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, p.key, p.sealed(userID), userID)
+	must(t, err)
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -54,7 +73,9 @@ func birthday(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second
 //
 //	member U1            guest V1 7 (born on day 7)       cancelled U1
 //	merged V1 U1         identity oa x X U1 (or X -)      imported oa x U1
-//	visitor oa x V1
+//	visitor oa x V1      phone U1 p1                      idle U1 (not seen for phone_idle)
+//
+// An openid that is its own unionid stands in for one.
 func (w *world) given(line string) {
 	w.t.Helper()
 	f := strings.Fields(line)
@@ -72,9 +93,18 @@ func (w *world) given(line string) {
 		w.exec(`INSERT INTO event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'aliases', json_array(?)))`,
 			"given "+f[1], f[2], f[1], f[1])
 	case "identity":
+		scope := ""
+		if f[3] == f[2] {
+			scope = f[1]
+		}
 		owner := sql.NullString{String: f[4], Valid: f[4] != "-"}
-		w.exec(`INSERT INTO unionid (scope, unionid, user_id) VALUES ('', ?, ?) ON CONFLICT DO NOTHING`, f[3], owner)
-		w.exec(`INSERT INTO identity (appid, openid, unionid, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
+		exclusive := sql.NullString{String: f[4], Valid: owner.Valid && w.rules.Linking != ManyUnionIDs}
+		w.exec(`INSERT INTO unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, f[3], owner, exclusive)
+		w.exec(`INSERT INTO identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
+	case "phone":
+		givePhone(w.t, w.db, f[1], phoneNumber(f[2]))
+	case "idle":
+		w.exec(`UPDATE user SET last_seen = ? WHERE id = ?`, millis(time.Now().Add(-DefaultPhoneIdle)), f[1])
 	case "imported":
 		w.exec(`INSERT INTO identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
 	case "visitor":
@@ -135,6 +165,8 @@ func (w *world) said(out Outcome) string {
 			said = append(said, fmt.Sprintf("linked %s/%s", d.AppID, d.OpenID))
 		case Conflict:
 			said = append(said, strings.TrimPrefix(string(e.Type), "conflict."))
+		case Bound:
+			said = append(said, fmt.Sprintf("%s %s", e.Type, w.name(e.Subject, Nobody)))
 		default:
 			said = append(said, fmt.Sprintf("%s %s", strings.TrimPrefix(string(e.Type), "user."), w.name(e.Subject, Nobody)))
 		}

@@ -11,6 +11,8 @@ CREATE TABLE user (
 	merged_at     INTEGER,
 	cancelled     INTEGER,
 	sessions_from INTEGER,                   -- sessions issued before are dead
+	phone_key     TEXT UNIQUE,               -- finds the phone; released by a merge and a cancellation
+	phone_sealed  TEXT,
 	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX user_merged_into ON user (merged_into) WHERE merged_into IS NOT NULL;
@@ -21,9 +23,12 @@ CREATE TABLE unionid (
 	scope   TEXT NOT NULL,
 	unionid TEXT NOT NULL,
 	user_id TEXT REFERENCES user (id),
-	PRIMARY KEY (scope, unionid)
+	-- The user under one_to_one, so that he cannot have two of one scope.
+	exclusive_user_id TEXT,
+	PRIMARY KEY (scope, unionid),
+	UNIQUE (exclusive_user_id, scope)
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX unionid_user ON unionid (user_id, scope);
+CREATE INDEX unionid_user ON unionid (user_id, scope);
 
 -- user_id is set only while the unionid is unknown, which only an import makes.
 CREATE TABLE identity (
@@ -61,18 +66,21 @@ CREATE TABLE event (
 ) STRICT;
 CREATE INDEX event_subject ON event (subject, seq);
 
--- What was asked for and refused. The parties make an open conflict unique.
+-- What was asked for and refused. While it is open, open_as names its code and
+-- parties, and nothing is opened twice; it closes when a Link makes what it wants.
 CREATE TABLE conflict (
 	id      TEXT PRIMARY KEY,
 	code    TEXT NOT NULL,
 	parties TEXT NOT NULL,
+	wants   TEXT NOT NULL,
+	open_as TEXT UNIQUE,
 	appid   TEXT NOT NULL,
 	openid  TEXT NOT NULL,
 	opened  INTEGER NOT NULL,
-	closed  INTEGER
+	closed  INTEGER,
+	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX conflict_open ON conflict (code, parties) WHERE closed IS NULL;
-CREATE INDEX conflict_openid ON conflict (appid, openid) WHERE closed IS NULL;
+CREATE INDEX conflict_wants ON conflict (wants);
 
 -- A session is dead from its time on, and forgotten when no token of it is left.
 CREATE TABLE revocation (

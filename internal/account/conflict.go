@@ -1,0 +1,129 @@
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// conflict is what was asked for and refused.
+type conflict struct {
+	code    Code
+	parties []string
+	wants   string // what was asked for; a Link that makes just that closes it
+}
+
+// What conflicts want: that an openid is stored under a unionid, that a unionid
+// is a user's, that a phone is.
+
+func wantsRow(appID, openID, unionID string) string {
+	return strings.Join([]string{"row", appID, openID, unionID}, "\n")
+}
+
+func wantsUnionID(userID, unionID string) string {
+	return strings.Join([]string{"unionid", userID, unionID}, "\n")
+}
+
+func wantsPhone(userID, phoneKey string) string {
+	return strings.Join([]string{"phone", userID, phoneKey}, "\n")
+}
+
+// openAs makes an open conflict unique.
+func (c *conflict) openAs() string { return string(c.code) + "\n" + strings.Join(c.parties, "\n") }
+
+// isOpen says whether the same was refused to the same parties before.
+func (c *conflict) isOpen(ctx context.Context, q querier) (bool, error) {
+	id, err := text(ctx, q, `SELECT id FROM conflict WHERE open_as = ?`, c.openAs())
+	if err != nil {
+		return false, fmt.Errorf("reading conflicts: %w", err)
+	}
+	return id != "", nil
+}
+
+// openConflict records what was refused, once while it is open.
+func (a *applier) openConflict() error {
+	refused := a.plan.conflict
+	if refused == nil {
+		return nil
+	}
+	if open, err := refused.isOpen(a.ctx, a.tx); open || err != nil {
+		return err
+	}
+	c := Conflict{ID: rand.Text(), Code: refused.code, Parties: refused.parties}
+	err := a.exec(`INSERT INTO conflict (id, code, parties, wants, open_as, appid, openid, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		c.ID, string(c.Code), strings.Join(c.Parties, "\n"), refused.wants, refused.openAs(), a.in.AppID, a.in.OpenID, millis(a.now))
+	if err != nil {
+		return fmt.Errorf("opening a conflict: %w", err)
+	}
+	if err := a.emit(EventConflictOpened, c.ID, c); err != nil || c.Code != CodeUnionIDChanged {
+		return err
+	}
+	return a.watchRebinding()
+}
+
+// More changed unionids of one app than this, an hour, are not people: the app
+// was bound to another Open Platform account.
+const reboundLimit = 20
+
+// watchRebinding raises the alarm as the limit is passed, and then not again.
+func (a *applier) watchRebinding() error {
+	var n int
+	err := a.tx.QueryRowContext(a.ctx, `SELECT count(*) FROM conflict WHERE appid = ? AND code = ? AND opened > ? AND closed IS NULL`,
+		a.in.AppID, string(CodeUnionIDChanged), millis(a.now.Add(-time.Hour))).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("counting changed unionids: %w", err)
+	}
+	a.rebound = n == reboundLimit+1
+	return nil
+}
+
+// closeConflicts ends what was refused before and is made now.
+func (a *applier) closeConflicts() error {
+	made := []any{"", "", ""}
+	if a.plan.linkRow {
+		made[0] = wantsRow(a.in.AppID, a.in.OpenID, a.unionID)
+	}
+	if a.plan.fill != nil {
+		made[1] = wantsUnionID(*a.plan.fill, a.unionID)
+	}
+	if a.plan.bindPhone != "" {
+		made[2] = wantsPhone(a.plan.bindPhone, a.phone.key)
+	}
+	if made[0] == made[1] && made[1] == made[2] { // nothing
+		return nil
+	}
+	over, err := a.readConflicts(`SELECT id, code, parties FROM conflict WHERE wants IN (?, ?, ?) AND closed IS NULL`, made...)
+	if err != nil {
+		return fmt.Errorf("reading conflicts: %w", err)
+	}
+	for _, c := range over {
+		if err := a.exec(`UPDATE conflict SET closed = ?, open_as = NULL WHERE id = ?`, millis(a.now), c.ID); err != nil {
+			return fmt.Errorf("closing a conflict: %w", err)
+		}
+		if err := a.emit(EventConflictClosed, c.ID, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) readConflicts(query string, args ...any) ([]Conflict, error) {
+	rows, err := a.tx.QueryContext(a.ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []Conflict
+	for rows.Next() {
+		var c Conflict
+		var parties string
+		if err := rows.Scan(&c.ID, &c.Code, &parties); err != nil {
+			return nil, err
+		}
+		c.Parties = strings.Split(parties, "\n")
+		found = append(found, c)
+	}
+	return found, rows.Err()
+}
