@@ -34,10 +34,12 @@ type eventView struct {
 	Data    json.RawMessage   `json:"data"`
 }
 
-// eventsView is a part of the queue. Next is where the following part begins.
+// eventsView is a part of the queue. Next is where the following part begins;
+// Lost says that events behind the cursor are gone.
 type eventsView struct {
 	Events []eventView `json:"events"`
 	Next   int64       `json:"next"`
+	Lost   bool        `json:"lost,omitempty"`
 }
 
 func serveEvents(c *adminCall) error {
@@ -49,16 +51,15 @@ func serveEvents(c *adminCall) error {
 	if err != nil {
 		return err
 	}
-	events, err := c.db.Events(c, after, limit)
+	page, err := c.db.Events(c, after, limit)
 	if err != nil {
 		return err
 	}
-	view := eventsView{Events: make([]eventView, len(events)), Next: after}
-	for i, e := range events {
+	view := eventsView{Events: make([]eventView, len(page.Events)), Next: page.Next, Lost: page.Lost}
+	for i, e := range page.Events {
 		if view.Events[i], err = viewEvent(e); err != nil {
 			return err
 		}
-		view.Next = e.Seq
 	}
 	return c.answer(view)
 }

@@ -155,7 +155,7 @@ const (
 // Event is one row of the event queue, written in the transaction of the
 // change it tells of.
 type Event struct {
-	Seq     int64 // position in the queue; 0 before it is stored
+	Seq     int64 // place in the feed; 0 from the operation that writes it
 	ID      string
 	Type    EventType
 	Subject string // surviving user id, or the conflict's id

@@ -30,8 +30,8 @@ func (c *change) emit(typ EventType, subject string, data any) error {
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
-	err = c.tx.QueryRowContext(c.ctx, `INSERT INTO event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?) RETURNING seq`,
-		e.ID, string(typ), subject, millis(c.at), string(raw)).Scan(&e.Seq)
+	err = c.exec(`INSERT INTO event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?)`,
+		e.ID, string(typ), subject, millis(c.at), string(raw))
 	if err != nil {
 		return fmt.Errorf("writing an event: %w", err)
 	}

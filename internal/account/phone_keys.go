@@ -178,3 +178,14 @@ func openDataKey(ctx context.Context, tx *sql.Tx, s Sealer) ([]byte, error) {
 		last+1, s.Seal(dataKey), millis(time.Now()))
 	return dataKey, err
 }
+
+// pruneDataKeys removes copies that were replaced long ago; never the newest.
+func pruneDataKeys(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	var newest sql.NullInt64
+	err := tx.QueryRowContext(ctx, `SELECT max(id) FROM wxgate_data_key WHERE created <= ?`, millis(now.Add(-secretKept))).Scan(&newest)
+	if err != nil || !newest.Valid {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM wxgate_data_key WHERE id < ?`, newest.Int64)
+	return err
+}

@@ -217,15 +217,22 @@ func (db *DB) Invalidations(ctx context.Context, after int64) ([]Invalidation, e
 	return all, rows.Err()
 }
 
-// Prune removes revocations of sessions that have expired and invalidations
-// that every instance has read long ago.
+// Prune removes revocations of sessions that have expired, invalidations that
+// every instance has read long ago, events after EventsKept, and copies of the
+// data key under secrets that were replaced long ago.
 func (db *DB) Prune(ctx context.Context, now time.Time) error {
+	if err := db.pruneEvents(ctx, now); err != nil {
+		return fmt.Errorf("pruning events: %w", err)
+	}
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM revocation WHERE forget <= ?`, millis(now)); err != nil {
 			return fmt.Errorf("pruning revocations: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM invalidation WHERE time < ?`, millis(now.Add(-invalidationKept))); err != nil {
 			return fmt.Errorf("pruning the invalidation log: %w", err)
+		}
+		if err := pruneDataKeys(ctx, tx, now); err != nil {
+			return fmt.Errorf("pruning data keys: %w", err)
 		}
 		return nil
 	})

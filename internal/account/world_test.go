@@ -235,7 +235,7 @@ func broken() map[string]string {
 			1 <> (SELECT count(*) FROM event e WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id)`,
 		"a last alias list that misses an id": `SELECT u.id FROM user u WHERE merged_at > 1 AND NOT EXISTS (
 			SELECT 1 FROM json_each((SELECT json_extract(e.data, '$.aliases') FROM event e
-				WHERE e.type = 'user.merged' AND e.subject = u.merged_into ORDER BY e.seq DESC LIMIT 1)) a WHERE a.value = u.id)`,
+				WHERE e.type = 'user.merged' AND e.subject = u.merged_into ORDER BY e.written DESC LIMIT 1)) a WHERE a.value = u.id)`,
 		"a member without exactly one user.created": `SELECT id FROM user u WHERE kind = 'member' AND id GLOB '[0-9]*' AND
 			1 <> (SELECT count(*) FROM event e WHERE e.type = 'user.created' AND e.subject = u.id)`,
 		"an open conflict told twice or never": `SELECT id FROM conflict c WHERE

@@ -280,10 +280,10 @@ func TestSnapshotVisitorIsStoredNowhere(t *testing.T) {
 	if id == "" || kind != "guest" || got.Request.URL.Path != "/goods" {
 		t.Fatalf("%s %s at %s", kind, id, got.Request.URL)
 	}
-	rows, err := rg.db.Events(t.Context(), 0, 10)
+	told, err := rg.db.Events(t.Context(), 0, 10)
 	must(t, err)
-	if len(rows) != 0 {
-		t.Errorf("events: %v", rows)
+	if len(told.Events) != 0 {
+		t.Errorf("events: %v", told.Events)
 	}
 	page := b.get("/me/orders")
 	if strings.Contains(page.body, "go=wechat") || !strings.Contains(page.body, "使用完整服务") {

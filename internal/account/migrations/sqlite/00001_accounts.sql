@@ -56,15 +56,25 @@ CREATE TABLE visitor (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX visitor_guest ON visitor (guest_id);
 
+-- An event has a seq, its place in the feed, from its first reading on. Before
+-- that it has only the number it drew when it was written.
 CREATE TABLE event (
-	seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+	written INTEGER PRIMARY KEY AUTOINCREMENT,
+	seq     INTEGER UNIQUE,
 	id      TEXT NOT NULL UNIQUE,
 	type    TEXT NOT NULL,
 	subject TEXT NOT NULL,
 	time    INTEGER NOT NULL,
 	data    TEXT NOT NULL
 ) STRICT;
-CREATE INDEX event_subject ON event (subject, seq);
+CREATE INDEX event_subject ON event (subject, written);
+
+-- One row: the last place that was given, and the last whose event is pruned.
+CREATE TABLE event_head (
+	seq    INTEGER NOT NULL,
+	pruned INTEGER NOT NULL
+) STRICT;
+INSERT INTO event_head (seq, pruned) VALUES (0, 0);
 
 -- What was asked for and refused. While it is open, open_as names its code and
 -- parties, and nothing is opened twice; it closes when a Link makes what it wants.
@@ -130,6 +140,7 @@ DROP TABLE id_block;
 DROP TABLE invalidation;
 DROP TABLE revocation;
 DROP TABLE conflict;
+DROP TABLE event_head;
 DROP TABLE event;
 DROP TABLE visitor;
 DROP TABLE identity;
