@@ -41,6 +41,8 @@ type DB struct {
 
 	resolve *sql.Stmt // on read
 
+	locksRows bool // false: whoever writes has the whole database to himself
+
 	phoneKeys atomic.Pointer[phoneKeys] // nil before Unlock
 	onChange  atomic.Pointer[func(Invalidation)]
 	closing   sync.Once
@@ -230,6 +232,9 @@ func (db *DB) tryTx(ctx context.Context, f func(*sql.Tx) error) error {
 
 // isRace says that another transaction came first.
 func isRace(err error) bool {
+	if errors.Is(err, errMoved) {
+		return true
+	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false

@@ -39,7 +39,7 @@ func (db *DB) link(ctx context.Context, c call) (Outcome, error) {
 		return Outcome{}, err
 	}
 	if p.writes() {
-		return db.linkWriting(ctx, c)
+		return db.linkWriting(ctx, c, f.rows())
 	}
 	if p.serve == newGuest { // stored nowhere
 		if p.serve, err = db.ids.take(ctx); err != nil {
@@ -49,8 +49,9 @@ func (db *DB) link(ctx context.Context, c call) (Outcome, error) {
 	return f.outcome(&p), nil
 }
 
-// linkWriting decides again, under the write lock, and stores the plan.
-func (db *DB) linkWriting(ctx context.Context, c call) (Outcome, error) {
+// linkWriting locks the rows that the call is about, decides again, and stores
+// the plan.
+func (db *DB) linkWriting(ctx context.Context, c call, about rows) (Outcome, error) {
 	var out Outcome
 	var a *applier
 	err := retry(ctx, func() error {
@@ -62,7 +63,7 @@ func (db *DB) linkWriting(ctx context.Context, c call) (Outcome, error) {
 			return err
 		}
 		err = db.tryTx(ctx, func(tx *sql.Tx) error {
-			f, err := readFacts(ctx, tx, c)
+			f, err := db.lockFacts(ctx, tx, c, &about)
 			if err != nil {
 				return err
 			}
@@ -88,6 +89,23 @@ func (db *DB) linkWriting(ctx context.Context, c call) (Outcome, error) {
 	out.Events = a.events
 	db.changed(a.changed)
 	return out, nil
+}
+
+// lockFacts locks rows and reads the facts. If these are about others, it asks
+// for another attempt with those.
+func (db *DB) lockFacts(ctx context.Context, tx *sql.Tx, c call, about *rows) (*facts, error) {
+	if err := db.lock(ctx, tx, *about); err != nil {
+		return nil, err
+	}
+	f, err := readFacts(ctx, tx, c)
+	if err != nil || !db.locksRows {
+		return f, err
+	}
+	now := f.rows()
+	if !about.cover(now) {
+		*about, err = now, errMoved
+	}
+	return f, err
 }
 
 // snapshot is G1: everything in the answer is virtual, so nothing is stored.

@@ -1,0 +1,88 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// rows are those that a change is about. Whoever changes accounts locks them
+// first, in one order: unionids, then users, each by their keys. A phone is a
+// column of its user's row. What has no row yet is kept apart by the unique keys
+// of the database, and whoever comes second begins again.
+type rows struct {
+	unionIDs []unionIDKey
+	users    []string
+}
+
+// errMoved means that others have changed which rows a change is about while it
+// waited for its locks. It is a lost race.
+var errMoved = errors.New("the rows to lock have changed")
+
+func (r *rows) addUnionID(id unionIDKey) {
+	if id.unionID != "" && !slices.Contains(r.unionIDs, id) {
+		r.unionIDs = append(r.unionIDs, id)
+	}
+}
+
+func (r *rows) addUser(id string) {
+	if id != "" && !slices.Contains(r.users, id) {
+		r.users = append(r.users, id)
+	}
+}
+
+// cover says whether all of o are among r.
+func (r *rows) cover(o rows) bool {
+	for _, id := range o.unionIDs {
+		if !slices.Contains(r.unionIDs, id) {
+			return false
+		}
+	}
+	for _, id := range o.users {
+		if !slices.Contains(r.users, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// lock locks rows to the end of the transaction, where the database locks rows
+// at all.
+func (db *DB) lock(ctx context.Context, tx *sql.Tx, r rows) error {
+	if !db.locksRows {
+		return nil
+	}
+	slices.SortFunc(r.unionIDs, func(a, b unionIDKey) int {
+		return cmp.Or(strings.Compare(a.scope, b.scope), strings.Compare(a.unionID, b.unionID))
+	})
+	for _, id := range r.unionIDs {
+		if _, err := text(ctx, tx, `SELECT unionid FROM unionid WHERE scope = ? AND unionid = ? FOR UPDATE`, id.scope, id.unionID); err != nil {
+			return fmt.Errorf("locking a unionid: %w", err)
+		}
+	}
+	slices.Sort(r.users)
+	for _, id := range r.users {
+		if _, err := text(ctx, tx, `SELECT id FROM user WHERE id = ? FOR UPDATE`, id); err != nil {
+			return fmt.Errorf("locking a user: %w", err)
+		}
+	}
+	return nil
+}
+
+// rows are those that the decision is about.
+func (f *facts) rows() (r rows) {
+	if f.owner != nil {
+		r.addUnionID(f.unionIDKey)
+	}
+	r.addUnionID(f.replaced)
+	for _, u := range []*user{f.came, f.target, f.visitor, f.ownerOf, f.imported, f.phoneOwner} {
+		if u != nil && u.stored {
+			r.addUser(u.id)
+		}
+	}
+	return r
+}
