@@ -121,6 +121,9 @@ type Input struct {
 	InBrowser bool // inside WeChat's browser, where a consent can be asked for
 	Consented bool // a consent was given and brought no unionid
 	Snapshot  bool // WeChat said is_snapshotuser=1
+	// Unattended says that nobody is here: an operator lets WeChat be asked
+	// about somebody. The member's last_seen stays.
+	Unattended bool
 }
 
 // Outcome is what a Link decided.

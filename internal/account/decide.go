@@ -136,7 +136,7 @@ func (d *decider) finish() {
 	}
 	// A guest's visit is not kept, and neither is a refused one, which writes
 	// nothing but its conflict.
-	if d.kind == Member && d.conflict == nil {
+	if d.kind == Member && d.conflict == nil && !d.in.Unattended {
 		if u := d.find(d.serve); u != nil && d.now.Sub(u.lastSeen) >= seenInterval {
 			d.seen = u
 		}

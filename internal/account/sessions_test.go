@@ -273,6 +273,8 @@ func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 		w.link(proved("oa", "x", "X"))
 		diff(t, "within a day", first, seen())
 		time.Sleep(time.Hour)
+		w.link(Input{AppID: "oa", OpenID: "x", UnionID: "X", Unattended: true})
+		diff(t, "while he is away", first, seen())
 		w.link(at("oa", "x"))
 		diff(t, "after a day", strconv.FormatInt(millis(time.Now()), 10), seen())
 	})
