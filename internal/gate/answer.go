@@ -242,6 +242,9 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 		AppID: sess.AppID, OpenID: sess.OpenID, UnionID: sess.UnionID,
 		Want: account.WantLogin, InBrowser: v.agent().wechat,
 	})
+	if ok && out.Code == account.CodeUnavailable {
+		v.failed = true // he may try again, and a login page would not help him
+	}
 	if !ok || out.Kind != account.Member {
 		return false
 	}
@@ -297,7 +300,7 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 		in.UserID, in.UserKind, in.UserBorn = sess.UserID, account.Kind(sess.Kind), time.Unix(sess.Born, 0)
 		in.SessionAppID, in.SessionOpenID, in.SessionUnionID = sess.AppID, sess.OpenID, sess.UnionID
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout+s.shopTime())
 	defer cancel()
 	out, err := s.Accounts.Link(ctx, s.cfg.Account, in)
 	if err != nil {
@@ -305,5 +308,21 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 		return out, false
 	}
 	s.Metrics.Link(out.Code)
+	if out.Code == account.CodeUnavailable {
+		s.Metrics.StoreError("new_members")
+		s.shopLog.Do(func() {
+			s.Log.Error("new_members: the shop gave no user id, so that visitors stay guests; this is said once a minute",
+				"error", out.Unavailable)
+		})
+	}
 	return out, true
+}
+
+// shopTime is what a Link may take beyond the store's time, where the shop
+// makes the ids of new members.
+func (s *Site) shopTime() time.Duration {
+	if s.cfg.Account.MakeUserID == nil {
+		return 0
+	}
+	return shopTimeout
 }

@@ -42,7 +42,7 @@ func (s *Site) callback(w http.ResponseWriter, r *http.Request, v *Visit) {
 	// WeChat's clients send the same callback twice within a second. One of
 	// them exchanges the code, also when the first has hung up.
 	done, _, _ := s.flights.Do(in.flow.Browser+" "+in.appid+" "+in.state, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), wechatTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), wechatTimeout+s.shopTime())
 		defer cancel()
 		return s.finish(ctx, v, in), nil
 	})
@@ -189,8 +189,7 @@ const codeRefused = "refused"
 func (s *Site) unfinished(ctx context.Context, v *Visit, p pending, why code) result {
 	if p.Scope == wechat.ScopeUserInfo {
 		s.Metrics.Login(channelH5, string(why))
-		return result{ReturnTo: s.loginURL(p.ReturnTo, ""), page: newProblem(why).page(action{Key: "try_again", Href: s.loginURL(p.ReturnTo, ""), Primary: true},
-			action{Key: "keep_browsing", Href: "/"})}
+		return result{ReturnTo: s.loginURL(p.ReturnTo, ""), page: s.tryAgain(p, why)}
 	}
 	res := result{ReturnTo: p.ReturnTo, Exhaust: true}
 	if v.session() == nil && !v.failed && !s.cfg.Account.GuestsOff && s.mintAllowed(ctx, v) {
@@ -199,6 +198,12 @@ func (s *Site) unfinished(ctx context.Context, v *Visit, p pending, why code) re
 		}
 	}
 	return res
+}
+
+// tryAgain is the page after a tap that led nowhere.
+func (s *Site) tryAgain(p pending, why code) *page {
+	return newProblem(why).page(action{Key: "try_again", Href: s.loginURL(p.ReturnTo, ""), Primary: true},
+		action{Key: "keep_browsing", Href: "/"})
 }
 
 // snapshot serves WeChat's snapshot page: everything in the answer is virtual,
@@ -316,6 +321,9 @@ func (s *Site) loggedIn(ctx context.Context, v *Visit, p pending, out loginOutco
 		s.Metrics.Login(channelH5, "silent")
 	case out.Kind == account.Member:
 		s.Metrics.Login(channelH5, "ok")
+	case out.Code == account.CodeUnavailable:
+		s.Metrics.Login(channelH5, string(codeUnavailable))
+		res.page = s.tryAgain(p, codeUnavailable)
 	default:
 		s.Metrics.Login(channelH5, string(out.Code))
 		res.ReturnTo = s.loginURL(p.ReturnTo, string(out.Code))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/assertion"
@@ -96,6 +97,7 @@ const (
 
 	storeTimeout  = 2 * time.Second // a request waits this long for a store
 	wechatTimeout = 5 * time.Second // and this long for WeChat
+	shopTimeout   = 2 * time.Second // and this long for the shop that makes a user id
 	rotationGrace = time.Minute     // a rotated token is served as what it was
 )
 
@@ -114,11 +116,12 @@ type Site struct {
 	// different things of one session.
 	fingerprint []byte
 	flights     *singleflight.Group
+	shopLog     *rate.Sometimes // a shop that makes no user ids is said of once a minute
 }
 
 // New checks cfg and builds a site. Errors name the option that is wrong.
 func New(cfg Config, deps Deps) (*Site, error) {
-	s := &Site{cfg: cfg, Deps: deps, flights: new(singleflight.Group)}
+	s := &Site{cfg: cfg, Deps: deps, flights: new(singleflight.Group), shopLog: &rate.Sometimes{First: 1, Interval: time.Minute}}
 	s.setDefaults()
 	var err error
 	if s.external, err = parseExternalURL(cfg.ExternalURL); err != nil {
