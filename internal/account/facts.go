@@ -93,6 +93,7 @@ type call struct {
 	rules Rules
 	in    Input
 	phone phone
+	made  madeID // by the shop, for a newcomer; zero: it was not asked
 }
 
 // readFacts reads what the tables look at: first what the openid, the unionid

@@ -5,9 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // IDConfig says what new user ids look like.
@@ -133,4 +136,27 @@ func number(id string) (string, bool) {
 		return "", false
 	}
 	return strings.TrimLeft(id, "0"), true
+}
+
+// MaxUserID is the length of the longest user id, in bytes.
+const MaxUserID = 64
+
+// CheckUserID says what keeps a text from being the user id of a member whom
+// the shop has named: it must get through headers and databases as it is.
+func CheckUserID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("it is empty")
+	case len(id) > MaxUserID:
+		return fmt.Errorf("it has %d bytes, at most %d are possible", len(id), MaxUserID)
+	case !utf8.ValidString(id):
+		return errors.New("it is not UTF-8")
+	case strings.ContainsFunc(id, unicode.IsControl):
+		return errors.New("it contains control characters")
+	case strings.TrimSpace(id) != id:
+		return errors.New("it begins or ends with a space, which no header keeps")
+	case strings.Contains(id, ","):
+		return errors.New("it contains a comma, which separates ids in X-User-Previous-ID")
+	}
+	return nil
 }

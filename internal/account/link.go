@@ -26,20 +26,38 @@ func (db *DB) Link(ctx context.Context, rules Rules, in Input) (Outcome, error) 
 	if err != nil {
 		return Outcome{}, fmt.Errorf("linking: %w", err)
 	}
-	out, err := db.link(ctx, call{rules, in, number})
+	c := call{rules: rules, in: in, phone: number}
+	out, err := db.link(ctx, c)
+	if none := (*noUserID)(nil); errors.As(err, &none) {
+		out, err = db.linkAsGuest(ctx, c, none)
+	}
 	if err != nil {
 		return Outcome{}, fmt.Errorf("linking: %w", err)
 	}
 	return out, nil
 }
 
-func (db *DB) link(ctx context.Context, c call) (Outcome, error) {
-	f, p, err := db.decideReading(ctx, c)
+// link decides and stores. It begins again when the facts have changed while
+// the shop made a user id.
+func (db *DB) link(ctx context.Context, c call) (out Outcome, err error) {
+	for again := true; again; again = errors.Is(err, errOtherPerson) {
+		out, err = db.linkOnce(ctx, &c)
+	}
+	return out, err
+}
+
+func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
+	f, p, err := db.decideReading(ctx, *c)
 	if err != nil {
 		return Outcome{}, err
 	}
+	if person := f.person(); p.needsShop(c.rules) && c.made.person != person {
+		if c.made, err = db.ask(ctx, *c, person); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if p.writes() {
-		return db.linkWriting(ctx, c, f.rows())
+		return db.linkWriting(ctx, *c, f.rows())
 	}
 	if p.serve == newGuest { // stored nowhere
 		if p.serve, err = db.ids.take(ctx); err != nil {
@@ -68,6 +86,11 @@ func (db *DB) linkWriting(ctx context.Context, c call, about rows) (Outcome, err
 				return err
 			}
 			a = &applier{change: &change{ctx: ctx, tx: tx, at: f.now}, facts: f, plan: decide(f), freshID: id}
+			if a.plan.needsShop(c.rules) {
+				if a.freshID, err = admit(ctx, tx, f, c.made); err != nil {
+					return err
+				}
+			}
 			if err := a.apply(); err != nil {
 				return err
 			}

@@ -133,7 +133,17 @@ CREATE TABLE wxgate_data_key (
 	created INTEGER NOT NULL
 ) STRICT;
 
+-- Who is about to become a member with an id that the shop makes, and the key
+-- that it is asked with. The row goes when he is one.
+CREATE TABLE wxgate_newcomer (
+	person          TEXT PRIMARY KEY, -- a hash
+	idempotency_key TEXT NOT NULL,
+	created         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX wxgate_newcomer_created ON wxgate_newcomer (created);
+
 -- +goose Down
+DROP TABLE wxgate_newcomer;
 DROP TABLE wxgate_data_key;
 DROP TABLE assertion_key;
 DROP TABLE id_block;
