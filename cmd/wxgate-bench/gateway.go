@@ -20,25 +20,25 @@ type gateway struct {
 	addr string
 	cmd  *exec.Cmd
 	log  *bytes.Buffer
+	*client
 }
 
-// startGateway runs bin with a Caddyfile and waits until it answers.
-func startGateway(bin, dir, name, caddyfile, addr string) (*gateway, error) {
+// startGateway runs bin with a Caddyfile and opens connections once it answers.
+func (b *bench) startGateway(dir, name, caddyfile, addr string) (*gateway, error) {
 	path := filepath.Join(dir, name+".Caddyfile")
 	if err := os.WriteFile(path, []byte(caddyfile), 0o600); err != nil {
 		return nil, err
 	}
 	g := &gateway{name: name, addr: addr, log: new(bytes.Buffer)}
-	g.cmd = exec.Command(bin, "run", "--config", path, "--adapter", "caddyfile")
+	g.cmd = exec.Command(b.bin, "run", "--config", path, "--adapter", "caddyfile")
 	g.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	if err := g.cmd.Start(); err != nil {
 		return nil, err
 	}
 	for range 100 {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
+		var err error
+		if g.client, err = newClient(addr, b.conns); err == nil {
 			return g, nil
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -48,6 +48,9 @@ func startGateway(bin, dir, name, caddyfile, addr string) (*gateway, error) {
 }
 
 func (g *gateway) stop() {
+	if g.client != nil {
+		g.close()
+	}
 	_ = g.cmd.Process.Signal(os.Interrupt)
 	_ = g.cmd.Wait()
 }

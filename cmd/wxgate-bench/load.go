@@ -18,11 +18,41 @@ import (
 
 // load describes one run against one gateway.
 type load struct {
-	addr     string
-	conns    int
 	duration time.Duration
 	rate     int                         // requests per second over all connections; 0: as many as it takes
 	request  func(rng *rand.Rand) []byte // one whole request
+}
+
+// client holds kept-alive connections to one gateway, which outlast a run. It
+// is as plain as can be, so that the gateway is what saturates the machine.
+type client struct {
+	conns []*connection
+}
+
+type connection struct {
+	net.Conn
+	r   *bufio.Reader
+	rng *rand.Rand
+}
+
+// newClient opens n connections.
+func newClient(addr string, n int) (*client, error) {
+	c := &client{}
+	for i := range n {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			c.close()
+			return nil, err
+		}
+		c.conns = append(c.conns, &connection{conn, bufio.NewReaderSize(conn, 16<<10), rand.New(rand.NewPCG(uint64(i), uint64(time.Now().UnixNano())))})
+	}
+	return c, nil
+}
+
+func (c *client) close() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
 }
 
 // outcome of a run.
@@ -34,21 +64,24 @@ type outcome struct {
 
 func (o outcome) perSecond() float64 { return float64(o.requests) / o.elapsed.Seconds() }
 
-// run sends requests over kept-alive connections. The client is as plain as
-// can be, so that the gateway is what saturates the machine.
-func (l load) run(ctx context.Context) (outcome, error) {
+// run sends requests over all connections until the time is over.
+func (c *client) run(ctx context.Context, l load) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.duration)
 	defer cancel()
 	var (
 		wg    sync.WaitGroup
 		total atomic.Int64
-		errs  = make(chan error, l.conns)
-		lat   = make([][]time.Duration, l.conns)
+		errs  = make(chan error, len(c.conns))
+		lat   = make([][]time.Duration, len(c.conns))
 	)
+	interval := time.Duration(0)
+	if l.rate > 0 {
+		interval = time.Second * time.Duration(len(c.conns)) / time.Duration(l.rate)
+	}
 	started := time.Now()
-	for i := range l.conns {
+	for i, conn := range c.conns {
 		wg.Go(func() {
-			n, durations, err := l.connection(ctx, i)
+			n, durations, err := conn.send(ctx, l.request, interval)
 			total.Add(n)
 			lat[i] = durations
 			if err != nil {
@@ -69,29 +102,19 @@ func (l load) run(ctx context.Context) (outcome, error) {
 	return o, nil
 }
 
-func (l load) connection(ctx context.Context, i int) (n int64, lat []time.Duration, err error) {
-	conn, err := net.Dial("tcp", l.addr)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer conn.Close()
-	rng := rand.New(rand.NewPCG(uint64(i), uint64(time.Now().UnixNano())))
-	r := bufio.NewReaderSize(conn, 16<<10)
-	interval := time.Duration(0)
-	if l.rate > 0 {
-		interval = time.Second * time.Duration(l.conns) / time.Duration(l.rate)
-	}
-	next := time.Now().Add(time.Duration(rng.Int64N(int64(interval) + 1)))
+// send sends one request after the other, at an interval if there is one.
+func (c *connection) send(ctx context.Context, request func(*rand.Rand) []byte, interval time.Duration) (n int64, lat []time.Duration, err error) {
+	next := time.Now().Add(time.Duration(c.rng.Int64N(int64(interval) + 1)))
 	for ctx.Err() == nil {
 		if interval > 0 {
 			time.Sleep(time.Until(next))
 			next = next.Add(interval)
 		}
 		begun := time.Now()
-		if _, err := conn.Write(l.request(rng)); err != nil {
+		if _, err := c.Write(request(c.rng)); err != nil {
 			return n, lat, err
 		}
-		if err := readAnswer(r); err != nil {
+		if err := readAnswer(c.r); err != nil {
 			return n, lat, err
 		}
 		if interval > 0 {

@@ -15,7 +15,7 @@ import (
 type options struct {
 	bin      string
 	rounds   int
-	seconds  int
+	slice    time.Duration
 	sessions int
 	conns    int
 	rate     int
@@ -25,8 +25,8 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin/wxgate", "the gateway's `binary`")
-	flag.IntVar(&o.rounds, "rounds", 40, "pairs of runs per comparison: many short ones, since a machine's speed drifts")
-	flag.IntVar(&o.seconds, "seconds", 1, "length of a run in seconds")
+	flag.IntVar(&o.rounds, "rounds", 300, "pairs of runs per comparison: many short ones, since a machine's speed drifts")
+	flag.DurationVar(&o.slice, "slice", 250*time.Millisecond, "length of a run")
 	flag.IntVar(&o.sessions, "sessions", 300_000, "sessions visited at random in the large comparison; 0 leaves it out")
 	flag.IntVar(&o.conns, "connections", 32, "kept-alive connections")
 	flag.IntVar(&o.rate, "rate", 2000, "requests per second of the latency comparison")
@@ -114,12 +114,12 @@ func (b *bench) start(dir string) error {
 	if err != nil {
 		return err
 	}
-	b.bare, err = startGateway(b.bin, dir, "bare", fmt.Sprintf(bareConfig, bareAddr, b.shop.addr), bareAddr)
+	b.bare, err = b.startGateway(dir, "bare", fmt.Sprintf(bareConfig, bareAddr, b.shop.addr), bareAddr)
 	if err != nil {
 		return err
 	}
 	conf := fmt.Sprintf(gateConfig, secret, dir+"/wxgate.db", gateAddr, gateAddr, b.shop.addr)
-	if b.gate, err = startGateway(b.bin, dir, "wxgate", conf, gateAddr); err != nil {
+	if b.gate, err = b.startGateway(dir, "wxgate", conf, gateAddr); err != nil {
 		b.bare.stop()
 		return err
 	}
@@ -134,7 +134,7 @@ func (b *bench) compareAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.compare(ctx, "one session", one, b.seconds); err != nil {
+	if err := b.compare(ctx, "one session", one, b.slice); err != nil {
 		return err
 	}
 	if err := b.compareLatency(ctx, one); err != nil {
@@ -172,7 +172,7 @@ func (b *bench) compareMany(ctx context.Context) error {
 	if err := b.visit(ctx, many[first:]); err != nil {
 		return err
 	}
-	if err := b.compare(ctx, fmt.Sprintf("%d sessions", len(many)), many, 4*b.seconds); err != nil {
+	if err := b.compare(ctx, fmt.Sprintf("%d sessions", len(many)), many, 4*b.slice); err != nil {
 		return err
 	}
 	return b.printMemory("after the load")
@@ -183,9 +183,8 @@ func (b *bench) visit(ctx context.Context, tokens []string) error {
 	source := inTurn(b.gate.addr, tokens)
 	signed := b.shop.signatures()
 	for b.shop.signatures()-signed < int64(len(tokens)) {
-		l := load{addr: b.gate.addr, conns: b.conns, duration: time.Second, request: source,
-			rate: int(float64(b.sessions) / b.settle.Seconds())}
-		if _, err := l.run(ctx); err != nil {
+		l := load{duration: time.Second, request: source, rate: int(float64(b.sessions) / b.settle.Seconds())}
+		if _, err := b.gate.run(ctx, l); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -195,76 +194,105 @@ func (b *bench) visit(ctx context.Context, tokens []string) error {
 	return nil
 }
 
-// measured is one run's figures.
-type measured struct {
-	perSecond  float64
-	cpu        time.Duration // per request
+// tally adds up the runs against one gateway.
+type tally struct {
+	requests   int64
+	elapsed    time.Duration
+	cpu        time.Duration
 	signatures int64
 }
 
-func (b *bench) measure(ctx context.Context, g *gateway, tokens []string, seconds int) (measured, error) {
+func (t tally) perSecond() float64     { return float64(t.requests) / t.elapsed.Seconds() }
+func (t tally) cpuPerRequest() float64 { return us(t.cpu) / float64(t.requests) }
+
+func (t tally) String() string {
+	return fmt.Sprintf("%6.0f/s %5.1f us", t.perSecond(), t.cpuPerRequest())
+}
+
+// measure adds one run against g to t.
+func (b *bench) measure(ctx context.Context, g *gateway, l load, t *tally) error {
 	signed := b.shop.signatures()
 	before, err := g.cpu()
 	if err != nil {
-		return measured{}, err
+		return err
 	}
-	l := load{addr: g.addr, conns: b.conns, duration: time.Duration(seconds) * time.Second, request: requests(g.addr, tokens)}
-	o, err := l.run(ctx)
+	o, err := g.run(ctx, l)
 	if err != nil {
-		return measured{}, err
+		return err
 	}
 	after, err := g.cpu()
-	if err != nil || o.requests == 0 {
-		return measured{}, fmt.Errorf("%s answered %d requests: %w", g.name, o.requests, err)
+	if err != nil {
+		return err
 	}
-	return measured{o.perSecond(), (after - before) / time.Duration(o.requests), b.shop.signatures() - signed}, nil
+	t.requests += o.requests
+	t.elapsed += o.elapsed
+	t.cpu += after - before
+	t.signatures += b.shop.signatures() - signed
+	return nil
 }
 
-// compare loads both gateways in turn and prints the ratios of all pairs
+// compare loads both gateways in turn and prints the ratios of all runs
 // together. Short runs in turn see the same machine, whatever else it does.
-func (b *bench) compare(ctx context.Context, title string, tokens []string, gateSeconds int) error {
-	fmt.Printf("\n%s, saturated, %d pairs of %d s without and %d s with the gate\n", title, b.rounds, b.seconds, gateSeconds)
-	var rate, cpu ratio
-	for i := range b.rounds + 1 {
-		bare, err := b.measure(ctx, b.bare, tokens, b.seconds)
-		if err != nil {
-			return err
+func (b *bench) compare(ctx context.Context, title string, tokens []string, gateSlice time.Duration) error {
+	fmt.Printf("\n%s, saturated, %d pairs of %v without and %v with the gate\n", title, b.rounds, b.slice, gateSlice)
+	bareLoad := load{duration: b.slice, request: requests(b.bare.addr, tokens)}
+	gateLoad := load{duration: gateSlice, request: requests(b.gate.addr, tokens)}
+	const parts = 5
+	var bareAll, gateAll [parts]tally
+	for i := range parts {
+		for j := range max(1, b.rounds/parts) {
+			bare, gate := &bareAll[i], &gateAll[i]
+			if i == 0 && j < 2 { // warming up
+				bare, gate = new(tally), new(tally)
+			}
+			if err := b.measure(ctx, b.bare, bareLoad, bare); err != nil {
+				return err
+			}
+			if err := b.measure(ctx, b.gate, gateLoad, gate); err != nil {
+				return err
+			}
 		}
-		gate, err := b.measure(ctx, b.gate, tokens, gateSeconds)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			continue // warming up
-		}
-		rate.add(bare.perSecond, gate.perSecond)
-		cpu.add(us(bare.cpu), us(gate.cpu))
-		fmt.Printf("  %d: bare %6.0f/s %5.1f us   gate %6.0f/s %5.1f us   %d signatures\n", i,
-			bare.perSecond, us(bare.cpu), gate.perSecond, us(gate.cpu), gate.signatures)
+		fmt.Printf("  %d of %d: bare %v   gate %v   %.0f signatures per second\n", i+1, parts, bareAll[i], gateAll[i],
+			float64(gateAll[i].signatures)/gateAll[i].elapsed.Seconds())
 	}
-	fmt.Printf("  CPU per request, gate/bare   %v\n", &cpu)
-	fmt.Printf("  requests per second          %v\n", &rate)
+	bare, gate := sum(bareAll[:]), sum(gateAll[:])
+	fmt.Printf("  CPU per request, gate/bare   %.3f\n", gate.cpuPerRequest()/bare.cpuPerRequest())
+	fmt.Printf("  requests per second          %.3f\n", gate.perSecond()/bare.perSecond())
 	return ctx.Err()
+}
+
+func sum(all []tally) (s tally) {
+	for _, t := range all {
+		s.requests += t.requests
+		s.elapsed += t.elapsed
+		s.cpu += t.cpu
+		s.signatures += t.signatures
+	}
+	return s
 }
 
 func (b *bench) compareLatency(ctx context.Context, tokens []string) error {
-	fmt.Printf("\none session, %d requests per second, %d pairs of %d s\n", b.rate, b.rounds, b.seconds)
-	var p50s ratio
-	for range b.rounds {
-		var p50 [2]time.Duration
+	const slice = time.Second
+	rounds := max(1, b.rounds/8)
+	fmt.Printf("\none session, %d requests per second, %d pairs of %v\n", b.rate, rounds, slice)
+	var p50s [2][]time.Duration
+	for range rounds {
 		for i, g := range []*gateway{b.bare, b.gate} {
-			l := load{addr: g.addr, conns: b.conns, duration: time.Duration(b.seconds) * time.Second, rate: b.rate, request: requests(g.addr, tokens)}
-			o, err := l.run(ctx)
+			o, err := g.run(ctx, load{duration: slice, rate: b.rate, request: requests(g.addr, tokens)})
 			if err != nil {
 				return err
 			}
-			p50[i] = o.p50
+			p50s[i] = append(p50s[i], o.p50)
 		}
-		p50s.add(us(p50[0]), us(p50[1]))
-		fmt.Printf("  p50 bare %.0f us, gate %.0f us\n", us(p50[0]), us(p50[1]))
 	}
-	fmt.Printf("  p50, gate/bare               %v\n", &p50s)
+	bare, gate := median(p50s[0]), median(p50s[1])
+	fmt.Printf("  median p50 bare %.0f us, gate %.0f us, gate/bare %.3f\n", us(bare), us(gate), us(gate)/us(bare))
 	return ctx.Err()
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
 }
 
 func (b *bench) printMemory(when string) error {
@@ -282,22 +310,3 @@ func (b *bench) printMemory(when string) error {
 }
 
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// ratio compares pairs of runs without and with the gate.
-type ratio struct {
-	bare, gate float64 // sums
-	pairs      []float64
-}
-
-func (r *ratio) add(bare, gate float64) {
-	r.bare, r.gate, r.pairs = r.bare+bare, r.gate+gate, append(r.pairs, gate/bare)
-}
-
-// String gives the ratio of the sums and, since single pairs are noisy, the
-// middle half of the pairs.
-func (r *ratio) String() string {
-	slices.Sort(r.pairs)
-	n := len(r.pairs)
-	return fmt.Sprintf("%.3f (of single pairs: median %.3f, half of them within %.3f and %.3f)",
-		r.gate/r.bare, r.pairs[n/2], r.pairs[n/4], r.pairs[n*3/4])
-}
