@@ -58,8 +58,11 @@ func NewCache(maxBytes int64) *Cache {
 		invalidated: make([]atomic.Uint64, slots),
 		seed:        maphash.MakeSeed(),
 	}
+	reserved := reserve(cacheShards, maxBytes)
 	for i := range c.shards {
 		s := &c.shards[i]
+		part := len(reserved) / cacheShards
+		s.reserved = reserved[i*part:][:part:part]
 		s.maxBytes = int((maxBytes - int64(8*slots)) / cacheShards)
 		s.arena = new(arena)
 		// An arena outlives its use: whoever holds a shard's lock holds a

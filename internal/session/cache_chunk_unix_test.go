@@ -28,11 +28,12 @@ func mapped(t *testing.T, mem []byte) bool {
 func TestUnusedCacheGivesItsMemoryBack(t *testing.T) {
 	c := NewCache(64 << 20)
 	n := 0
-	for len(c.shard(cacheKey(n)).arena.chunks) <= heapChunks {
+	inHeap := len(c.shards[0].reserved) / chunkSize
+	for len(c.shard(cacheKey(n)).arena.chunks) <= inHeap {
 		n++
 		c.Put(cacheKey(n), 0, make([]byte, 1000))
 	}
-	mem := c.shard(cacheKey(n)).arena.chunks[heapChunks].mem
+	mem := c.shard(cacheKey(n)).arena.chunks[inHeap].mem
 	runtime.GC()
 	if !mapped(t, mem) {
 		t.Fatal("memory is gone while the cache is in use")

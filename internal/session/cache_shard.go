@@ -11,11 +11,12 @@ const (
 	chunkSize = 64 << 10
 	// worthwhile is how much space tidying a chunk up must give, in bytes.
 	worthwhile = chunkSize / 16
-	// heapChunks of each shard lie in Go's heap, 32 MB of all shards together.
-	// The collector runs when the heap has doubled: behind a busy proxy, whose
-	// own heap is small, that is so often that a heap of this size saves more
-	// than the whole gate costs. More of it would only hold more garbage.
-	heapChunks = 32 << 20 / chunkSize / cacheShards
+	// heapBytes of all shards together lie in Go's heap, reserved at once and
+	// unused at first, so that the system gives no memory for them. The
+	// collector runs when the heap has doubled: behind a busy proxy, whose own
+	// heap is small, that is so often that a heap of this size saves more than
+	// the whole gate costs. More of it would only hold more garbage.
+	heapBytes = 32 << 20
 	// granule is the unit of a record's size, and a cache line. What is left
 	// of the last one lets a value grow a little in its place.
 	granule = 64
@@ -37,8 +38,9 @@ type cacheShard struct {
 	mu       sync.Mutex
 	index    index
 	arena    *arena
-	current  int // chunk that grows
-	hand     int // chunk where records were last dropped
+	reserved []byte // for the first chunks
+	current  int    // chunk that grows
+	hand     int    // chunk where records were last dropped
 	maxBytes int
 }
 
@@ -125,12 +127,21 @@ func (s *cacheShard) fits(size int) bool {
 	return len(chunks) > 0 && chunks[s.current].fill+size <= chunkSize
 }
 
-// memory is for the nth chunk of a shard.
-func memory(n int) []byte {
-	if n < heapChunks {
-		return make([]byte, chunkSize)
+// reserve makes the memory of the first chunks of n shards, at most half of
+// what the cache may take.
+func reserve(n int, maxBytes int64) []byte {
+	whole := int64(n * chunkSize)
+	return make([]byte, min(heapBytes, maxBytes/2)/whole*whole)
+}
+
+// chunkMemory returns zeroed memory for a new chunk.
+func (s *cacheShard) chunkMemory() []byte {
+	if len(s.reserved) < chunkSize {
+		return newChunk()
 	}
-	return newChunk()
+	mem := s.reserved[:chunkSize:chunkSize]
+	s.reserved = s.reserved[chunkSize:]
+	return mem
 }
 
 // makeRoom makes current a chunk that has room for a record of the given size.
@@ -144,7 +155,7 @@ func (s *cacheShard) makeRoom(c *Cache, size int) {
 		}
 	}
 	if n := len(s.arena.chunks); n == 0 || s.bytes()+chunkSize <= s.maxBytes {
-		s.arena.chunks = append(s.arena.chunks, chunk{mem: memory(n)})
+		s.arena.chunks = append(s.arena.chunks, chunk{mem: s.chunkMemory()})
 		s.current = n
 		return
 	}
