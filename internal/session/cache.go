@@ -109,6 +109,9 @@ func (c *Cache) Put(key Key, generation uint64, value []byte, subjects ...string
 			slots[i] = c.slot(subject)
 		}
 	}
+	if c.stale(generation, slots) {
+		return // nor does it take the place of what is not
+	}
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
