@@ -4,9 +4,11 @@ SHELL := /bin/sh
 
 # Debian packages that the tests need, each with the command that shows that it
 # is there; without a command dpkg is asked. The race detector needs a C
-# compiler, the verifiers of docs/backends.md need their languages.
+# compiler, the verifiers of docs/backends.md need their languages; of the
+# databases only the programs are used, by private servers.
 DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-fpm nodejs:node \
-	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java
+	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
+	postgresql mariadb-server
 
 FUZZTIME ?= 5s
 STATICCHECK := go tool -modfile=tools/go.mod staticcheck

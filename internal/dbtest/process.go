@@ -1,0 +1,153 @@
+package dbtest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// process is a server in a folder of its own.
+type process struct {
+	dir    string
+	port   int
+	args   []string
+	owner  *syscall.SysProcAttr
+	reaper *exec.Cmd
+	alive  io.Closer // the reaper's sign that this process lives
+
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+const nobody = 65534
+
+// reap waits for the end of the process that holds its standard input open,
+// then ends the server in folder $1 with signal $2 and removes the folder.
+const reap = `
+cat >/dev/null
+pid=$(cat "$1/pid") || pid=
+ours() { [ -n "$pid" ] && grep -qsF "$1" "/proc/$pid/cmdline"; }
+if ours "$1"; then
+	kill -CONT "$pid"; kill -"$2" "$pid"
+	for i in 1 2 3 4 5 6 7 8; do ours "$1" || break; sleep 0.$i; done
+	ours "$1" && kill -KILL "$pid"
+fi
+for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" && break; sleep 1; done`
+
+// newProcess makes the folder. Database servers refuse to run as root.
+func newProcess(end string) (*process, error) {
+	dir, err := os.MkdirTemp("", "wxgate-dbtest-")
+	if err != nil {
+		return nil, err
+	}
+	p := &process{dir: dir, owner: &syscall.SysProcAttr{Setpgid: true}}
+	if os.Getuid() == 0 {
+		p.owner.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			return nil, err
+		}
+	}
+	p.reaper = exec.Command("/bin/sh", "-c", reap, "reaper", dir, end)
+	p.reaper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not killed along with its group
+	if p.alive, err = p.reaper.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := p.reaper.Start(); err != nil {
+		return nil, err
+	}
+	p.port, err = freePort()
+	return p, err
+}
+
+// freePort finds a port below those that the system gives to connections.
+func freePort() (int, error) {
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no free port")
+}
+
+// tool runs a program as the server's user and waits for it.
+func (p *process) tool(name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.SysProcAttr = p.dir, p.owner
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, out)
+	}
+	return nil
+}
+
+func (p *process) start() error {
+	out, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(p.args[0], p.args[1:]...)
+	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = p.dir, p.owner, out, out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ends is in its log
+		close(ended)
+	}()
+	p.cmd, p.ended = cmd, ended
+	return os.WriteFile(filepath.Join(p.dir, "pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+}
+
+func (p *process) log() string {
+	raw, _ := os.ReadFile(filepath.Join(p.dir, "log"))
+	return string(raw[max(0, len(raw)-4000):])
+}
+
+// all are the server and its children. PostgreSQL puts each of them into a
+// process group of its own.
+func (p *process) all() []int {
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	pids := []int{p.cmd.Process.Pid}
+	raw, _ := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	for _, child := range strings.Fields(string(raw)) {
+		n, _ := strconv.Atoi(child)
+		pids = append(pids, n)
+	}
+	return pids
+}
+
+func (p *process) signal(s syscall.Signal) {
+	for _, pid := range p.all() {
+		_ = syscall.Kill(pid, s)
+	}
+}
+
+func (p *process) kill() {
+	p.freeze() // so that it has no more children than are found
+	p.signal(syscall.SIGKILL)
+	<-p.ended
+}
+
+func (p *process) freeze() {
+	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+	p.signal(syscall.SIGSTOP)
+}
+
+func (p *process) thaw() { p.signal(syscall.SIGCONT) }
+
+// remove ends the server and removes its folder.
+func (p *process) remove() {
+	_ = p.alive.Close()
+	_ = p.reaper.Wait()
+}
