@@ -18,6 +18,7 @@ import (
 type (
 	linkCase struct {
 		ID, Name string
+		Rows     []string
 		Config   struct {
 			Guest        *bool
 			Policy, Mode string

@@ -51,8 +51,21 @@ func (in Input) sealed(unionID string) Input { in.SessionUnionID = unionID; retu
 func (in Input) login() Input                { in.Want = WantLogin; return in }
 func (in Input) outside() Input              { in.Outside, in.InBrowser = true, false; return in }
 
+func (in Input) with(phone string) Input { in.Phone = phoneNumber(phone); return in }
+func (in Input) consented() Input        { in.Consented = true; return in }
+
 func phoneMode() Rules { return Rules{FirstLogin: FirstLoginWeChatPhone} }
 func off() Rules       { return Rules{FirstLogin: FirstLoginWeChatPhone, GuestsOff: true} }
+
+func many() Rules { return Rules{FirstLogin: FirstLoginWeChatPhone, Linking: ManyUnionIDs} }
+
+// all puts given facts together.
+func all(lists ...[]string) (together []string) {
+	for _, l := range lists {
+		together = append(together, l...)
+	}
+	return together
+}
 
 func TestGuardsOnTheIncomingUser(t *testing.T) {
 	runRows(t, []tableRow{

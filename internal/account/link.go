@@ -57,7 +57,7 @@ func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
 		}
 	}
 	if p.writes() {
-		return db.linkWriting(ctx, *c, f.rows())
+		return db.linkWriting(ctx, *c, f.lockSet())
 	}
 	if p.serve == newGuest { // stored nowhere
 		if p.serve, err = db.ids.take(ctx); err != nil {
@@ -69,7 +69,7 @@ func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
 
 // linkWriting locks the rows that the call is about, decides again, and stores
 // the plan.
-func (db *DB) linkWriting(ctx context.Context, c call, about rows) (Outcome, error) {
+func (db *DB) linkWriting(ctx context.Context, c call, about lockSet) (Outcome, error) {
 	var out Outcome
 	var a *applier
 	err := retry(ctx, func() error {
@@ -116,7 +116,7 @@ func (db *DB) linkWriting(ctx context.Context, c call, about rows) (Outcome, err
 
 // lockFacts locks rows and reads the facts. If these are about others, it asks
 // for another attempt with those.
-func (db *DB) lockFacts(ctx context.Context, tx *sql.Tx, c call, about *rows) (*facts, error) {
+func (db *DB) lockFacts(ctx context.Context, tx *sql.Tx, c call, about *lockSet) (*facts, error) {
 	if err := db.lock(ctx, tx, *about); err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (db *DB) lockFacts(ctx context.Context, tx *sql.Tx, c call, about *rows) (*
 	if err != nil || !db.locksRows {
 		return f, err
 	}
-	now := f.rows()
+	now := f.lockSet()
 	if !about.cover(now) {
 		*about, err = now, errMoved
 	}

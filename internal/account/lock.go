@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// rows are those that a change is about. Whoever changes accounts locks them
-// first, in one order: unionids, then users, each by their keys. A phone is a
-// column of its user's row. What has no row yet is kept apart by the unique keys
-// of the database, and whoever comes second begins again.
-type rows struct {
+// lockSet are the rows that a change is about. Whoever changes accounts locks
+// them first, in one order: unionids, then users, each by their keys. A phone is
+// a column of its user's row. What has no row yet is kept apart by the unique
+// keys of the database, and whoever comes second begins again.
+type lockSet struct {
 	unionIDs []unionIDKey
 	users    []string
 }
@@ -23,20 +23,20 @@ type rows struct {
 // waited for its locks. It is a lost race.
 var errMoved = errors.New("the rows to lock have changed")
 
-func (r *rows) addUnionID(id unionIDKey) {
+func (r *lockSet) addUnionID(id unionIDKey) {
 	if id.unionID != "" && !slices.Contains(r.unionIDs, id) {
 		r.unionIDs = append(r.unionIDs, id)
 	}
 }
 
-func (r *rows) addUser(id string) {
+func (r *lockSet) addUser(id string) {
 	if id != "" && !slices.Contains(r.users, id) {
 		r.users = append(r.users, id)
 	}
 }
 
 // cover says whether all of o are among r.
-func (r *rows) cover(o rows) bool {
+func (r *lockSet) cover(o lockSet) bool {
 	for _, id := range o.unionIDs {
 		if !slices.Contains(r.unionIDs, id) {
 			return false
@@ -52,7 +52,7 @@ func (r *rows) cover(o rows) bool {
 
 // lock locks rows to the end of the transaction, where the database locks rows
 // at all.
-func (db *DB) lock(ctx context.Context, tx *sql.Tx, r rows) error {
+func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 	if !db.locksRows {
 		return nil
 	}
@@ -73,8 +73,8 @@ func (db *DB) lock(ctx context.Context, tx *sql.Tx, r rows) error {
 	return nil
 }
 
-// rows are those that the decision is about.
-func (f *facts) rows() (r rows) {
+// lockSet are the rows that the decision is about.
+func (f *facts) lockSet() (r lockSet) {
 	if f.owner != nil {
 		r.addUnionID(f.unionIDKey)
 	}
