@@ -1,8 +1,12 @@
 package account
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"testing"
+	"time"
 )
 
 // secrets is a Sealer that hides nothing, so that a test sees which secret
@@ -17,3 +21,169 @@ func (s secrets) Open(sealed string) ([]byte, bool) {
 }
 
 func (s secrets) Newest(sealed string) bool { return strings.HasPrefix(sealed, s[0]+":") }
+
+const herPhone Phone = "+8613800138000"
+
+// keyOf is the index of a number.
+func keyOf(t *testing.T, db *DB, p Phone) string {
+	t.Helper()
+	kept, err := db.phone(p)
+	must(t, err)
+	return kept.key
+}
+
+// sealedBy are the secrets that seal the data key, oldest first.
+func sealedBy(t *testing.T, db *DB) (by []string) {
+	t.Helper()
+	for _, sealed := range linesOf(t, db, `SELECT sealed FROM wxgate_data_key ORDER BY id`) {
+		secret, _, _ := strings.Cut(sealed, ":")
+		by = append(by, secret)
+	}
+	return by
+}
+
+func TestChangingTheSecretChangesNoPhone(t *testing.T) {
+	db := newDB(t) // unlocked with first
+	key := keyOf(t, db, herPhone)
+	stored, err := db.phone(herPhone)
+	must(t, err)
+	sealed := stored.sealed("U1")
+
+	for _, step := range []struct {
+		secrets secrets
+		want    []string
+	}{
+		{secrets{"first"}, []string{"first"}},                                       // restarted
+		{secrets{"second", "first"}, []string{"first", "second"}},                   // a new one in front
+		{secrets{"second", "first"}, []string{"first", "second"}},                   // restarted
+		{secrets{"second"}, []string{"first", "second"}},                            // the old one taken away
+		{secrets{"first"}, []string{"first", "second", "first"}},                    // all of it taken back
+		{secrets{"first", "second"}, []string{"first", "second", "first"}},          // the other way round
+		{secrets{"third", "second"}, []string{"first", "second", "first", "third"}}, // two at once
+	} {
+		must(t, db.Unlock(t.Context(), step.secrets))
+		diff(t, "copies", step.want, sealedBy(t, db))
+		if got := keyOf(t, db, herPhone); got != key {
+			t.Errorf("with %v the index is %s, it was %s", step.secrets, got, key)
+		}
+		if got, err := db.openPhone("U1", sealed); err != nil || got != herPhone {
+			t.Errorf("with %v: %q, %v", step.secrets, string(got), err)
+		}
+	}
+}
+
+func TestCopiesUnderOldSecretsGo(t *testing.T) {
+	db := newDB(t)
+	must(t, db.Prune(t.Context(), time.Now().Add(10*secretKept)))
+	diff(t, "the only copy", []string{"first"}, sealedBy(t, db))
+	must(t, db.Unlock(t.Context(), secrets{"second", "first"}))
+	must(t, db.Prune(t.Context(), time.Now().Add(secretKept-time.Minute)))
+	diff(t, "a while after", []string{"first", "second"}, sealedBy(t, db))
+	must(t, db.Prune(t.Context(), time.Now().Add(secretKept+time.Minute)))
+	diff(t, "long after", []string{"second"}, sealedBy(t, db))
+	must(t, db.Unlock(t.Context(), secrets{"second"}))
+	if err := db.Unlock(t.Context(), secrets{"first"}); err == nil {
+		t.Error("a secret that was replaced long ago still opens")
+	}
+}
+
+func TestAWrongSecretIsAnErrorThatSaysWhatIsLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	db, err := Open(t.Context(), Config{Path: path})
+	must(t, err)
+	defer db.Close()
+	if _, err := db.phone(herPhone); err != errPhonesLocked {
+		t.Errorf("before Unlock: %v", err)
+	}
+	if _, err := db.openPhone("U1", "x"); err != errPhonesLocked {
+		t.Errorf("before Unlock: %v", err)
+	}
+	must(t, db.Unlock(t.Context(), secrets{"first"}))
+	key := keyOf(t, db, herPhone)
+
+	err = db.Unlock(t.Context(), secrets{"wrong", "wrong too"})
+	for _, word := range []string{"phone numbers", "secret", "not among those configured", "lost", "docs/operations.md"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("the error does not say %q: %v", word, err)
+		}
+	}
+	diff(t, "copies", []string{"first"}, sealedBy(t, db))
+	if got := keyOf(t, db, herPhone); got != key {
+		t.Error("a configuration that was refused has changed the index")
+	}
+}
+
+// Many instances start on a new database at once, and then change the secret.
+func TestADatabaseHasOneDataKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	all := make([]*DB, 6)
+	for i := range all {
+		db, err := Open(t.Context(), Config{Path: path})
+		must(t, err)
+		defer db.Close()
+		all[i] = db
+	}
+	unlock := func(s secrets) {
+		var wg sync.WaitGroup
+		for _, db := range all {
+			wg.Go(func() {
+				if err := db.Unlock(t.Context(), s); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	unlock(secrets{"first"})
+	key := keyOf(t, all[0], herPhone)
+	unlock(secrets{"second", "first"})
+	for _, db := range all {
+		if got := keyOf(t, db, herPhone); got != key {
+			t.Errorf("one instance has the index %s, another %s", key, got)
+		}
+	}
+	diff(t, "copies", []string{"first", "second"}, sealedBy(t, all[0]))
+}
+
+// Attack: who can write to the database gives himself the number of another
+// user, or finds numbers by trying all of them.
+func TestStoredNumbersAreBoundToTheirUserAndDatabase(t *testing.T) {
+	db, other := newDB(t), newDB(t)
+	stored, err := db.phone(herPhone)
+	must(t, err)
+	sealed := stored.sealed("U1")
+	for what, open := range map[string]func() (Phone, error){
+		"another user":     func() (Phone, error) { return db.openPhone("U2", sealed) },
+		"another database": func() (Phone, error) { return other.openPhone("U1", sealed) },
+		"changed":          func() (Phone, error) { return db.openPhone("U1", "A"+sealed[1:]+"A") },
+		"cut":              func() (Phone, error) { return db.openPhone("U1", sealed[:8]) },
+		"no base64":        func() (Phone, error) { return db.openPhone("U1", "!") },
+		"empty":            func() (Phone, error) { return db.openPhone("U1", "") },
+	} {
+		if got, err := open(); err == nil {
+			t.Errorf("%s: opened as %q", what, string(got))
+		} else if strings.Contains(err.Error(), sealed) || strings.Contains(err.Error(), string(herPhone[3:])) {
+			t.Errorf("%s: the error tells too much: %v", what, err)
+		}
+	}
+	if stored.key == keyOf(t, other, herPhone) {
+		t.Error("two databases have the same index")
+	}
+	if stored.sealed("U1") == sealed {
+		t.Error("two users with one number could be told by what is sealed")
+	}
+	diff(t, "the number", herPhone, func() Phone { p, err := db.openPhone("U1", sealed); must(t, err); return p }())
+}
+
+func TestOnlyTheOneFormOfANumberIsStored(t *testing.T) {
+	db := newDB(t)
+	for _, p := range []Phone{"13800138000", "+86 13800138000", "8613800138000", "+861065529988", "x", "+"} {
+		if got, err := db.phone(p); err == nil || got != (phone{}) {
+			t.Errorf("%q was taken", string(p))
+		}
+	}
+	none, err := db.phone("")
+	if err != nil || none != (phone{}) {
+		t.Errorf("no number: %v, %v", none, err)
+	}
+}
