@@ -1,0 +1,33 @@
+package caddymodule
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSecretThatOpensNoPhoneNumbersIsRefused: a wrong secret, on a reload and on
+// a start, before it can do harm; the one that is taken back goes on.
+func TestSecretThatOpensNoPhoneNumbersIsRefused(t *testing.T) {
+	first, second := "secret "+strings.Repeat("a", 32), "secret "+strings.Repeat("b", 32)
+	config := func(app string) string {
+		return globals(t, app) + "http://127.0.0.1:" + freePort(t) + " {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n"
+	}
+	refused := func(when string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "wxgate: database: opening the phone numbers") ||
+			!strings.Contains(err.Error(), "put that `secret` back") {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	mustLoad(t, config(first))
+	refused("reload", reload(t, config(second)))
+	stop(t)
+	refused("start", reload(t, config(second)))
+
+	for _, app := range []string{second + "\n" + first, second, first, first + "\n" + second} {
+		if err := reload(t, config(app)); err != nil {
+			t.Fatalf("%q: %v", app, err)
+		}
+		stop(t)
+	}
+}
