@@ -53,7 +53,7 @@ func (a *applier) nameNewUser() error {
 
 // insertUser fails on an id that is taken: it would make two people one.
 func (a *applier) insertUser(id string, kind Kind, created time.Time) error {
-	err := a.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, ?, ?, ?)`,
+	err := a.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, ?, ?, ?)`,
 		id, string(kind), millis(created), millis(a.now))
 	if err != nil {
 		return fmt.Errorf("storing a user: %w", err)
@@ -84,7 +84,7 @@ func (a *applier) attachPhone() error {
 	if to == "" {
 		return nil
 	}
-	err := a.exec(`UPDATE user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, a.phone.key, a.phone.sealed(to), to)
+	err := a.exec(`UPDATE wxgate_user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, a.phone.key, a.phone.sealed(to), to)
 	if err != nil {
 		return fmt.Errorf("attaching a phone: %w", err)
 	}
@@ -102,9 +102,9 @@ func (a *applier) giveUnionID() error {
 	if a.rules.Linking != ManyUnionIDs && *a.plan.fill != "" {
 		exclusive = *a.plan.fill
 	}
-	query := `INSERT INTO unionid (user_id, exclusive_user_id, scope, unionid) VALUES (nullif(?, ''), ?, ?, ?)`
+	query := `INSERT INTO wxgate_unionid (user_id, exclusive_user_id, scope, unionid) VALUES (nullif(?, ''), ?, ?, ?)`
 	if a.owner != nil {
-		query = `UPDATE unionid SET user_id = nullif(?, ''), exclusive_user_id = ? WHERE scope = ? AND unionid = ?`
+		query = `UPDATE wxgate_unionid SET user_id = nullif(?, ''), exclusive_user_id = ? WHERE scope = ? AND unionid = ?`
 	}
 	if err := a.exec(query, *a.plan.fill, exclusive, a.scope, a.unionID); err != nil {
 		return fmt.Errorf("storing a unionid: %w", err)
@@ -117,9 +117,9 @@ func (a *applier) storeIdentity() error {
 		return nil
 	}
 	args := []any{a.scope, a.unionID, millis(a.now), a.in.AppID, a.in.OpenID}
-	query := `INSERT INTO identity (scope, unionid, created, appid, openid) VALUES (?, ?, ?, ?, ?)`
+	query := `INSERT INTO wxgate_identity (scope, unionid, created, appid, openid) VALUES (?, ?, ?, ?, ?)`
 	if a.own != nil {
-		query = `UPDATE identity SET scope = ?, unionid = ?, user_id = NULL WHERE appid = ? AND openid = ?`
+		query = `UPDATE wxgate_identity SET scope = ?, unionid = ?, user_id = NULL WHERE appid = ? AND openid = ?`
 		args = []any{a.scope, a.unionID, a.in.AppID, a.in.OpenID}
 	}
 	if err := a.exec(query, args...); err != nil {
@@ -148,7 +148,7 @@ func (a *applier) dropStandIn() error {
 	if !a.plan.linkRow || a.replaced == (unionIDKey{}) {
 		return nil
 	}
-	if err := a.exec(`DELETE FROM unionid WHERE scope = ? AND unionid = ?`, a.replaced.scope, a.replaced.unionID); err != nil {
+	if err := a.exec(`DELETE FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, a.replaced.scope, a.replaced.unionID); err != nil {
 		return fmt.Errorf("removing a stand-in: %w", err)
 	}
 	return nil
@@ -156,15 +156,15 @@ func (a *applier) dropStandIn() error {
 
 func (a *applier) storeVisitor() error {
 	if a.plan.dropVisit {
-		return a.exec(`DELETE FROM visitor WHERE appid = ? AND openid = ?`, a.in.AppID, a.in.OpenID)
+		return a.exec(`DELETE FROM wxgate_visitor WHERE appid = ? AND openid = ?`, a.in.AppID, a.in.OpenID)
 	}
 	if a.plan.setVisitor == "" {
 		return nil
 	}
 	if a.visitor != nil {
-		return a.exec(`UPDATE visitor SET guest_id = ? WHERE appid = ? AND openid = ?`, a.plan.setVisitor, a.in.AppID, a.in.OpenID)
+		return a.exec(`UPDATE wxgate_visitor SET guest_id = ? WHERE appid = ? AND openid = ?`, a.plan.setVisitor, a.in.AppID, a.in.OpenID)
 	}
-	return a.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, ?)`,
+	return a.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, ?)`,
 		a.in.AppID, a.in.OpenID, a.plan.setVisitor, millis(a.now))
 }
 
@@ -173,9 +173,9 @@ func (a *applier) storeVisitor() error {
 func (a *applier) merge() error {
 	to := a.plan.into
 	for _, from := range a.plan.merges {
-		query, args := `UPDATE visitor SET guest_id = ? WHERE guest_id = ?`, []any{to.id, from.id}
+		query, args := `UPDATE wxgate_visitor SET guest_id = ? WHERE guest_id = ?`, []any{to.id, from.id}
 		if to.kind == Member {
-			query, args = `DELETE FROM visitor WHERE guest_id = ?`, []any{from.id}
+			query, args = `DELETE FROM wxgate_visitor WHERE guest_id = ?`, []any{from.id}
 		}
 		if err := a.exec(query, args...); err != nil {
 			return fmt.Errorf("moving visitors: %w", err)
@@ -192,5 +192,5 @@ func (a *applier) touch() error {
 	if a.plan.seen == nil {
 		return nil
 	}
-	return a.exec(`UPDATE user SET last_seen = ? WHERE id = ?`, millis(a.now), a.plan.seen.id)
+	return a.exec(`UPDATE wxgate_user SET last_seen = ? WHERE id = ?`, millis(a.now), a.plan.seen.id)
 }

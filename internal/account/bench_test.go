@@ -26,7 +26,7 @@ func BenchmarkResolve(b *testing.B) {
 // BenchmarkPrimaryKey is the least that any answer of the database costs.
 func BenchmarkPrimaryKey(b *testing.B) {
 	w := newWorld(b, Rules{}, "member U1")
-	stmt, err := w.db.read.Prepare(`SELECT kind FROM user WHERE id = ?`)
+	stmt, err := w.db.read.Prepare(`SELECT kind FROM wxgate_user WHERE id = ?`)
 	must(b, err)
 	defer stmt.Close()
 	var kind string
@@ -64,7 +64,7 @@ func BenchmarkLinkNewVisitor(b *testing.B) {
 func BenchmarkDurableInsert(b *testing.B) {
 	w := newWorld(b, Rules{})
 	for i := 0; b.Loop(); i++ {
-		w.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'guest', 0, 0)`, strconv.Itoa(i))
+		w.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, 'guest', 0, 0)`, strconv.Itoa(i))
 	}
 }
 

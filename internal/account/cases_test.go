@@ -198,7 +198,7 @@ func (r *caseRun) given(c linkCase) {
 		r.born[u.ID] = epoch.Add(time.Duration(u.Created) * time.Second)
 	}
 	user := func(id string, kind Kind, seen time.Time) {
-		r.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`, id, string(kind), millis(r.born[id]), millis(seen))
+		r.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`, id, string(kind), millis(r.born[id]), millis(seen))
 	}
 	for _, u := range c.Given.Users {
 		if u.Kind == "guest" && u.Merged == "" {
@@ -221,7 +221,7 @@ func (r *caseRun) given(c linkCase) {
 			row(*rec[3])
 		}
 		if rec[2] == nil {
-			r.exec(`INSERT INTO identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, *rec[0], *rec[1], *rec[3])
+			r.exec(`INSERT INTO wxgate_identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, *rec[0], *rec[1], *rec[3])
 			continue
 		}
 		scope := ""
@@ -232,16 +232,16 @@ func (r *caseRun) given(c linkCase) {
 		if r.rules.Linking == ManyUnionIDs {
 			exclusive = nil
 		}
-		r.exec(`INSERT INTO unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, *rec[2], rec[3], exclusive)
-		r.exec(`INSERT INTO identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, *rec[0], *rec[1], scope, *rec[2])
+		r.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, *rec[2], rec[3], exclusive)
+		r.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, *rec[0], *rec[1], scope, *rec[2])
 	}
 	for _, v := range c.Given.Visitors {
 		row(v[2])
-		r.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, v[0], v[1], v[2])
+		r.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, v[0], v[1], v[2])
 	}
 	for _, u := range c.Given.Users {
 		if u.Merged != "" { // of old, without an event
-			r.exec(`UPDATE user SET merged_into = ?, merged_at = 1 WHERE id = ?`, u.Merged, u.ID)
+			r.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = 1 WHERE id = ?`, u.Merged, u.ID)
 		}
 	}
 }
@@ -265,7 +265,7 @@ func (r *caseRun) input(in linkInput) Input {
 	}
 	if in.SessionOpenID != "" {
 		// No two apps of the cases share an openid.
-		appID, err := text(r.t.Context(), r.db.read, `SELECT appid FROM identity WHERE openid = ? UNION SELECT appid FROM visitor WHERE openid = ?`, in.SessionOpenID, in.SessionOpenID)
+		appID, err := text(r.t.Context(), r.db.read, `SELECT appid FROM wxgate_identity WHERE openid = ? UNION SELECT appid FROM wxgate_visitor WHERE openid = ?`, in.SessionOpenID, in.SessionOpenID)
 		must(r.t, err)
 		if out.SessionAppID = appID; in.SessionOpenID == in.OpenID {
 			out.SessionAppID = in.AppID
@@ -388,7 +388,7 @@ func (r *caseRun) parallel(i int, s linkStep) {
 		}
 	}
 	var records int
-	must(r.t, r.db.read.QueryRow(`SELECT count(*) FROM identity`).Scan(&records))
+	must(r.t, r.db.read.QueryRow(`SELECT count(*) FROM wxgate_identity`).Scan(&records))
 	if s.Any.SameUserID && len(served) != 1 || records != s.Any.Records || merges != s.Any.Merges || created != s.Any.RealCreated {
 		r.t.Errorf("step %d: %d users, %d records, %d merges, %d created, want %+v", i+1, len(served), records, merges, created, s.Any)
 	}
@@ -410,8 +410,8 @@ func (r *caseRun) final(c linkCase) {
 		want = append(want, "visitor "+strings.Join(v, " "))
 	}
 	for _, l := range append(linesOf(r.t, r.db, `SELECT i.appid || ' ' || i.openid || ' ' || coalesce(i.unionid, 'null') || ' ' || coalesce(i.user_id, u.user_id, 'null')
-		FROM identity i LEFT JOIN unionid u ON u.scope = i.scope AND u.unionid = i.unionid`),
-		linesOf(r.t, r.db, `SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id FROM visitor`)...) {
+		FROM wxgate_identity i LEFT JOIN wxgate_unionid u ON u.scope = i.scope AND u.unionid = i.unionid`),
+		linesOf(r.t, r.db, `SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id FROM wxgate_visitor`)...) {
 		at := strings.LastIndexByte(l, ' ') + 1
 		got = append(got, l[:at]+r.name(l[at:]))
 	}

@@ -30,7 +30,7 @@ func (c *change) emit(typ EventType, subject string, data any) error {
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
-	err = c.exec(`INSERT INTO event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?)`,
+	err = c.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?)`,
 		e.ID, string(typ), subject, millis(c.at), string(raw))
 	if err != nil {
 		return fmt.Errorf("writing an event: %w", err)
@@ -51,11 +51,11 @@ type survivor struct {
 func (c *change) replace(from *user, to survivor) error {
 	// An earlier merge counts anew, for the shop may not have heard of it yet,
 	// and sorts just behind the user that it comes along with.
-	err := c.exec(`UPDATE user SET merged_into = ?, merged_at = ? WHERE merged_into = ?`, to.id, millis(c.at)-1, from.id)
+	err := c.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = ? WHERE merged_into = ?`, to.id, millis(c.at)-1, from.id)
 	if err != nil {
 		return fmt.Errorf("merging users: %w", err)
 	}
-	err = c.exec(`UPDATE user SET merged_into = ?, merged_at = ? WHERE id = ?`, to.id, millis(c.at), from.id)
+	err = c.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = ? WHERE id = ?`, to.id, millis(c.at), from.id)
 	if err != nil {
 		return fmt.Errorf("merging users: %w", err)
 	}
@@ -73,7 +73,7 @@ func (c *change) replace(from *user, to survivor) error {
 
 // aliases are the ids that answer to a user.
 func (c *change) aliases(to string) ([]string, error) {
-	rows, err := c.tx.QueryContext(c.ctx, `SELECT id FROM user WHERE merged_into = ? ORDER BY id`, to)
+	rows, err := c.tx.QueryContext(c.ctx, `SELECT id FROM wxgate_user WHERE merged_into = ? ORDER BY id`, to)
 	if err != nil {
 		return nil, fmt.Errorf("reading aliases: %w", err)
 	}

@@ -35,7 +35,7 @@ func (c *conflict) openAs() string { return string(c.code) + "\n" + strings.Join
 
 // isOpen says whether the same was refused to the same parties before.
 func (c *conflict) isOpen(ctx context.Context, q querier) (bool, error) {
-	id, err := text(ctx, q, `SELECT id FROM conflict WHERE open_as = ?`, c.openAs())
+	id, err := text(ctx, q, `SELECT id FROM wxgate_conflict WHERE open_as = ?`, c.openAs())
 	if err != nil {
 		return false, fmt.Errorf("reading conflicts: %w", err)
 	}
@@ -52,7 +52,7 @@ func (a *applier) openConflict() error {
 		return err
 	}
 	c := Conflict{ID: rand.Text(), Code: refused.code, Parties: refused.parties}
-	err := a.exec(`INSERT INTO conflict (id, code, parties, wants, open_as, appid, openid, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+	err := a.exec(`INSERT INTO wxgate_conflict (id, code, parties, wants, open_as, appid, openid, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.ID, string(c.Code), strings.Join(c.Parties, "\n"), refused.wants, refused.openAs(), a.in.AppID, a.in.OpenID, millis(a.now))
 	if err != nil {
 		return fmt.Errorf("opening a conflict: %w", err)
@@ -70,7 +70,7 @@ const reboundLimit = 20
 // watchRebinding raises the alarm as the limit is passed, and then not again.
 func (a *applier) watchRebinding() error {
 	var n int
-	err := a.tx.QueryRowContext(a.ctx, `SELECT count(*) FROM conflict WHERE appid = ? AND code = ? AND opened > ? AND closed IS NULL`,
+	err := a.tx.QueryRowContext(a.ctx, `SELECT count(*) FROM wxgate_conflict WHERE appid = ? AND code = ? AND opened > ? AND closed IS NULL`,
 		a.in.AppID, string(CodeUnionIDChanged), millis(a.now.Add(-time.Hour))).Scan(&n)
 	if err != nil {
 		return fmt.Errorf("counting changed unionids: %w", err)
@@ -94,12 +94,12 @@ func (a *applier) closeConflicts() error {
 	if made[0] == made[1] && made[1] == made[2] { // nothing
 		return nil
 	}
-	over, err := a.readConflicts(`SELECT id, code, parties FROM conflict WHERE wants IN (?, ?, ?) AND closed IS NULL`, made...)
+	over, err := a.readConflicts(`SELECT id, code, parties FROM wxgate_conflict WHERE wants IN (?, ?, ?) AND closed IS NULL`, made...)
 	if err != nil {
 		return fmt.Errorf("reading conflicts: %w", err)
 	}
 	for _, c := range over {
-		if err := a.exec(`UPDATE conflict SET closed = ?, open_as = NULL WHERE id = ?`, millis(a.now), c.ID); err != nil {
+		if err := a.exec(`UPDATE wxgate_conflict SET closed = ?, open_as = NULL WHERE id = ?`, millis(a.now), c.ID); err != nil {
 			return fmt.Errorf("closing a conflict: %w", err)
 		}
 		if err := a.emit(EventConflictClosed, c.ID, c); err != nil {

@@ -76,10 +76,10 @@ func TestKilledInTheMiddleNothingAcknowledgedIsLost(t *testing.T) {
 	ids := map[string]bool{}
 	for _, line := range acknowledged {
 		f := strings.Fields(line)
-		diff(t, "the link of "+line, []string{f[2]}, linesOf(t, db, `SELECT u.user_id FROM identity i
-			JOIN unionid u ON u.scope = i.scope AND u.unionid = i.unionid WHERE i.openid = ? AND i.unionid = ?`, f[0], f[1]))
+		diff(t, "the link of "+line, []string{f[2]}, linesOf(t, db, `SELECT u.user_id FROM wxgate_identity i
+			JOIN wxgate_unionid u ON u.scope = i.scope AND u.unionid = i.unionid WHERE i.openid = ? AND i.unionid = ?`, f[0], f[1]))
 		diff(t, "the events of "+line, []string{"identity.linked", "user.created", "user.merged"},
-			linesOf(t, db, `SELECT type FROM event WHERE subject = ? ORDER BY type`, f[2]))
+			linesOf(t, db, `SELECT type FROM wxgate_event WHERE subject = ? ORDER BY type`, f[2]))
 		if ids[f[2]] {
 			t.Errorf("%s was given to two people", f[2])
 		}

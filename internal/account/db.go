@@ -72,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		// With nothing to migrate this is the first attempt to write. It
 		// changes nothing, but SQLite lets nobody begin it who may not write.
 		err = db.inTx(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, `UPDATE id_block SET next = next WHERE name = ''`)
+			_, err := tx.ExecContext(ctx, `UPDATE wxgate_id_block SET next = next WHERE name = ''`)
 			return err
 		})
 	}
@@ -124,7 +124,7 @@ func migrate(ctx context.Context, pool *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, pool, dir)
+	provider, err := goose.NewProvider(goose.DialectSQLite3, pool, dir, goose.WithTableName("wxgate_schema"))
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (db *DB) Close() (err error) {
 // Ping says whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int
-	return db.read.QueryRowContext(ctx, `SELECT 1 FROM id_block UNION ALL SELECT 1 LIMIT 1`).Scan(&one)
+	return db.read.QueryRowContext(ctx, `SELECT 1 FROM wxgate_id_block UNION ALL SELECT 1 LIMIT 1`).Scan(&one)
 }
 
 // OnChange lets f know, after each commit of this process, what caches have to

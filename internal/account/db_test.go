@@ -33,7 +33,7 @@ func TestOpenSaysWhatToMend(t *testing.T) {
 	ours := filepath.Join(dir, "ours.db")
 	db, err := Open(t.Context(), Config{Path: ours})
 	must(t, err)
-	_, err = db.write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`)
+	_, err = db.write.Exec(`INSERT INTO wxgate_schema (version_id, is_applied) VALUES (99, 1)`)
 	must(t, err)
 	must(t, db.Close())
 	sound := filepath.Join(dir, "sound.db")
@@ -79,7 +79,7 @@ func TestOpenSetsUpEveryConnection(t *testing.T) {
 			diff(t, name+" "+pragma, want, got)
 		}
 	}
-	if _, err := db.read.Exec(`DELETE FROM user`); err == nil {
+	if _, err := db.read.Exec(`DELETE FROM wxgate_user`); err == nil {
 		t.Error("a reading connection writes")
 	}
 	must(t, db.Close())
@@ -110,7 +110,7 @@ func TestManyOpenersOfANewFile(t *testing.T) {
 			t.Errorf("opener %d sees %+v", i, out)
 		}
 	}
-	diff(t, "versions applied", []string{"0", "1"}, linesOf(t, dbs[0], `SELECT version_id FROM goose_db_version ORDER BY id`))
+	diff(t, "versions applied", []string{"0", "1"}, linesOf(t, dbs[0], `SELECT version_id FROM wxgate_schema ORDER BY id`))
 }
 
 // What another process holds must not hold a visitor beyond his deadline.
@@ -151,26 +151,26 @@ func TestADeadlineEndsTheWaitForALockedDatabase(t *testing.T) {
 func TestConstraintsHaveTheLastWord(t *testing.T) {
 	w := newWorld(t, Rules{}, "member U1", "member U2", "identity oa x X U1", "guest V1 1", "visitor oa y V1")
 	for what, query := range map[string]string{
-		"a second user of a unionid":         `INSERT INTO unionid (scope, unionid, user_id) VALUES ('', 'X', 'U2')`,
-		"a second unionid of a user":         `INSERT INTO unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', 'Y', 'U1', 'U1')`,
-		"a second member of a phone":         `UPDATE user SET phone_key = 'k'`,
-		"a second openid of a unionid":       `INSERT INTO identity (appid, openid, unionid, created) VALUES ('oa', 'z', 'X', 0)`,
-		"a second identity of an openid":     `INSERT INTO identity (appid, openid, user_id, created) VALUES ('oa', 'x', 'U2', 0)`,
-		"an identity with a user of its own": `UPDATE identity SET user_id = 'U2' WHERE openid = 'x'`,
-		"an identity of nobody":              `INSERT INTO identity (appid, openid, created) VALUES ('oa', 'z', 0)`,
-		"an identity of an unknown unionid":  `INSERT INTO identity (appid, openid, unionid, created) VALUES ('oa', 'z', 'Q', 0)`,
-		"a user who is not there":            `INSERT INTO unionid (scope, unionid, user_id) VALUES ('', 'Y', 'U9')`,
-		"a second guest of a visitor":        `INSERT INTO visitor (appid, openid, guest_id, created) VALUES ('oa', 'y', 'V1', 0)`,
-		"a merge without a time":             `UPDATE user SET merged_into = 'U1' WHERE id = 'V1'`,
-		"another kind of user":               `UPDATE user SET kind = 'admin' WHERE id = 'U1'`,
-		"a user who is pointed at goes":      `DELETE FROM user WHERE id = 'U1'`,
+		"a second user of a unionid":         `INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'X', 'U2')`,
+		"a second unionid of a user":         `INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', 'Y', 'U1', 'U1')`,
+		"a second member of a phone":         `UPDATE wxgate_user SET phone_key = 'k'`,
+		"a second openid of a unionid":       `INSERT INTO wxgate_identity (appid, openid, unionid, created) VALUES ('oa', 'z', 'X', 0)`,
+		"a second identity of an openid":     `INSERT INTO wxgate_identity (appid, openid, user_id, created) VALUES ('oa', 'x', 'U2', 0)`,
+		"an identity with a user of its own": `UPDATE wxgate_identity SET user_id = 'U2' WHERE openid = 'x'`,
+		"an identity of nobody":              `INSERT INTO wxgate_identity (appid, openid, created) VALUES ('oa', 'z', 0)`,
+		"an identity of an unknown unionid":  `INSERT INTO wxgate_identity (appid, openid, unionid, created) VALUES ('oa', 'z', 'Q', 0)`,
+		"a user who is not there":            `INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'Y', 'U9')`,
+		"a second guest of a visitor":        `INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES ('oa', 'y', 'V1', 0)`,
+		"a merge without a time":             `UPDATE wxgate_user SET merged_into = 'U1' WHERE id = 'V1'`,
+		"another kind of user":               `UPDATE wxgate_user SET kind = 'admin' WHERE id = 'U1'`,
+		"a user who is pointed at goes":      `DELETE FROM wxgate_user WHERE id = 'U1'`,
 	} {
 		if _, err := w.db.write.Exec(query); err == nil {
 			t.Errorf("%s was stored", what)
 		}
 	}
-	w.exec(`INSERT INTO unionid (scope, unionid, user_id) VALUES ('', 'x', NULL)`) // differs from X
-	w.exec(`INSERT INTO unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('mp', 'Y', 'U1', 'U1')`)
+	w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'x', NULL)`) // differs from X
+	w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('mp', 'Y', 'U1', 'U1')`)
 }
 
 func TestAssertionKeysAtRest(t *testing.T) {

@@ -73,7 +73,7 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) (page EventPag
 // between must not look as if it had been so before.
 func (db *DB) readEvents(ctx context.Context, after int64, limit int) (EventPage, error) {
 	page := EventPage{Next: after}
-	rows, err := db.read.QueryContext(ctx, `SELECT seq, id, type, subject, time, data FROM event WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
+	rows, err := db.read.QueryContext(ctx, `SELECT seq, id, type, subject, time, data FROM wxgate_event WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
 	if err != nil {
 		return page, err
 	}
@@ -92,7 +92,7 @@ func (db *DB) readEvents(ctx context.Context, after int64, limit int) (EventPage
 		return page, err
 	}
 	var head, pruned int64
-	if err := db.read.QueryRowContext(ctx, `SELECT seq, pruned FROM event_head`).Scan(&head, &pruned); err != nil {
+	if err := db.read.QueryRowContext(ctx, `SELECT seq, pruned FROM wxgate_event_head`).Scan(&head, &pruned); err != nil {
 		return page, err
 	}
 	if after > head {
@@ -109,7 +109,7 @@ func (db *DB) placeEvents(ctx context.Context) error {
 	for {
 		var unplaced int
 		err := retry(ctx, func() error {
-			return db.read.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM event WHERE seq IS NULL LIMIT 1) AS e`).Scan(&unplaced)
+			return db.read.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM wxgate_event WHERE seq IS NULL LIMIT 1) AS e`).Scan(&unplaced)
 		})
 		if err != nil || unplaced == 0 {
 			return err
@@ -124,11 +124,11 @@ func (db *DB) placeEvents(ctx context.Context) error {
 // the transaction runs: a view of the database from before the lock would not
 // know what the holder before has placed.
 func placeSome(ctx context.Context, tx *sql.Tx) error {
-	if _, err := tx.ExecContext(ctx, `UPDATE event_head SET seq = seq`); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE wxgate_event_head SET seq = seq`); err != nil {
 		return err
 	}
 	var head int64
-	if err := tx.QueryRowContext(ctx, `SELECT seq FROM event_head`).Scan(&head); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT seq FROM wxgate_event_head`).Scan(&head); err != nil {
 		return err
 	}
 	written, err := unplacedEvents(ctx, tx)
@@ -140,20 +140,20 @@ func placeSome(ctx context.Context, tx *sql.Tx) error {
 	// transactions that are writing into it. The last is named again until
 	// their number is a power of two, for a database remembers each statement.
 	up, last := max(0, head+1-written[0].(int64)), written[len(written)-1].(int64)
-	if _, err := tx.ExecContext(ctx, `UPDATE event_head SET seq = ?`, last+up); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE wxgate_event_head SET seq = ?`, last+up); err != nil {
 		return err
 	}
 	for len(written)&(len(written)-1) != 0 {
 		written = append(written, last)
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE event SET seq = written + ? WHERE written IN (?`+strings.Repeat(", ?", len(written)-1)+`)`,
+	_, err = tx.ExecContext(ctx, `UPDATE wxgate_event SET seq = written + ? WHERE written IN (?`+strings.Repeat(", ?", len(written)-1)+`)`,
 		append([]any{up}, written...)...)
 	return err
 }
 
 // unplacedEvents returns the numbers of the first events without a place.
 func unplacedEvents(ctx context.Context, tx *sql.Tx) (written []any, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT written FROM event WHERE seq IS NULL ORDER BY written LIMIT ?`, placeBatch)
+	rows, err := tx.QueryContext(ctx, `SELECT written FROM wxgate_event WHERE seq IS NULL ORDER BY written LIMIT ?`, placeBatch)
 	if err != nil {
 		return nil, err
 	}
@@ -181,10 +181,10 @@ func (db *DB) pruneEvents(ctx context.Context, now time.Time) error {
 			return err
 		}
 		err = db.inTx(ctx, func(tx *sql.Tx) error {
-			if _, err := tx.ExecContext(ctx, `UPDATE event_head SET pruned = ? WHERE pruned < ?`, last, last); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE wxgate_event_head SET pruned = ? WHERE pruned < ?`, last, last); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, `DELETE FROM event WHERE seq <= ?`, last)
+			_, err := tx.ExecContext(ctx, `DELETE FROM wxgate_event WHERE seq <= ?`, last)
 			return err
 		})
 		if err != nil || !more {
@@ -196,7 +196,7 @@ func (db *DB) pruneEvents(ctx context.Context, now time.Time) error {
 // lastOldEvent looks through the oldest events of the feed and returns the place
 // of the last one before the first that is to be kept; 0 if there is none.
 func (db *DB) lastOldEvent(ctx context.Context, before time.Time) (last int64, more bool, err error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT seq, time FROM event WHERE seq IS NOT NULL ORDER BY seq LIMIT ?`, pruneBatch)
+	rows, err := db.read.QueryContext(ctx, `SELECT seq, time FROM wxgate_event WHERE seq IS NOT NULL ORDER BY seq LIMIT ?`, pruneBatch)
 	if err != nil {
 		return 0, false, err
 	}

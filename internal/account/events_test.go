@@ -75,13 +75,13 @@ func TestEventsPlacedLateStandBehindTheOthers(t *testing.T) {
 		must(t, tell(t.Context(), db, "U", n))
 	}
 	// 1 and 2 are still being written, as far as a reader can see.
-	_, err := db.write.Exec(`CREATE TEMP TABLE hidden AS SELECT * FROM event WHERE written IN (2, 3)`)
+	_, err := db.write.Exec(`CREATE TEMP TABLE hidden AS SELECT * FROM wxgate_event WHERE written IN (2, 3)`)
 	must(t, err)
-	_, err = db.write.Exec(`DELETE FROM event WHERE written IN (2, 3)`)
+	_, err = db.write.Exec(`DELETE FROM wxgate_event WHERE written IN (2, 3)`)
 	must(t, err)
 	lines, page := pageOf(t, db, 0, 10)
 	diff(t, "before", []string{"U 0", "U 3"}, lines)
-	_, err = db.write.Exec(`INSERT INTO event SELECT * FROM hidden`)
+	_, err = db.write.Exec(`INSERT INTO wxgate_event SELECT * FROM hidden`)
 	must(t, err)
 	must(t, tell(t.Context(), db, "U", 4))
 	lines, page = pageOf(t, db, page.Next, 10)
@@ -222,7 +222,7 @@ func TestEventsThatNobodyReadsArePruned(t *testing.T) {
 	db := newDB(t)
 	must(t, tell(t.Context(), db, "U", 1))
 	must(t, db.Prune(t.Context(), time.Now().Add(EventsKept+time.Hour)))
-	diff(t, "events", []string(nil), linesOf(t, db, `SELECT id FROM event`))
+	diff(t, "events", []string(nil), linesOf(t, db, `SELECT id FROM wxgate_event`))
 }
 
 // After a backup was put back, the feed uses the places behind it again.

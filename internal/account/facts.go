@@ -135,15 +135,15 @@ type names struct {
 
 const namesSQL = `
 SELECT 'own' AS what, i.scope AS a, coalesce(i.unionid, '') AS b, coalesce(i.user_id, n.user_id, '') AS c
-FROM identity i LEFT JOIN unionid n ON n.scope = i.scope AND n.unionid = i.unionid WHERE i.appid = ? AND i.openid = ?
-UNION ALL SELECT 'other', openid, '', '' FROM identity WHERE appid = ? AND unionid = ? AND openid <> ?
-UNION ALL SELECT 'owner', coalesce(user_id, ''), '', '' FROM unionid WHERE scope = ? AND unionid = ?
-UNION ALL SELECT 'sealed', coalesce(user_id, ''), '', '' FROM unionid WHERE scope = ? AND unionid = ?
-UNION ALL SELECT 'visitor', guest_id, '', '' FROM visitor WHERE appid = ? AND openid = ?
-UNION ALL SELECT 'session', n.user_id, '', '' FROM identity i JOIN unionid n ON n.scope = i.scope AND n.unionid = i.unionid
+FROM wxgate_identity i LEFT JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid WHERE i.appid = ? AND i.openid = ?
+UNION ALL SELECT 'other', openid, '', '' FROM wxgate_identity WHERE appid = ? AND unionid = ? AND openid <> ?
+UNION ALL SELECT 'owner', coalesce(user_id, ''), '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
+UNION ALL SELECT 'sealed', coalesce(user_id, ''), '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
+UNION ALL SELECT 'visitor', guest_id, '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
+UNION ALL SELECT 'session', n.user_id, '', '' FROM wxgate_identity i JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
 	WHERE i.appid = ? AND i.openid = ? AND n.user_id IS NOT NULL
-UNION ALL SELECT 'session', guest_id, '', '' FROM visitor WHERE appid = ? AND openid = ?
-UNION ALL SELECT 'phone', id, '', '' FROM user WHERE phone_key = ?`
+UNION ALL SELECT 'session', guest_id, '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
+UNION ALL SELECT 'phone', id, '', '' FROM wxgate_user WHERE phone_key = ?`
 
 func (f *facts) readNames(ctx context.Context, q querier) (n names, err error) {
 	in := f.in
@@ -216,10 +216,10 @@ const maxUsers = 5
 const usersSQL = `
 SELECT 'user' AS what, id, kind AS a, coalesce(merged_into, '') AS b, coalesce(phone_key, '') AS c,
 	created AS n, last_seen AS m, CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END AS cancelled
-FROM user WHERE id IN (?, ?, ?, ?, ?)
-UNION ALL SELECT 'unionid', user_id, scope, unionid, '', 0, 0, 0 FROM unionid WHERE user_id IN (?, ?, ?, ?, ?)
-UNION ALL SELECT 'visitor', guest_id, appid, openid, '', 0, 0, 0 FROM visitor WHERE guest_id IN (?, ?, ?, ?, ?)
-UNION ALL SELECT 'imported', user_id, '', '', '', 0, 0, 0 FROM identity WHERE user_id IN (?, ?, ?, ?, ?)`
+FROM wxgate_user WHERE id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'unionid', user_id, scope, unionid, '', 0, 0, 0 FROM wxgate_unionid WHERE user_id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'visitor', guest_id, appid, openid, '', 0, 0, 0 FROM wxgate_visitor WHERE guest_id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'imported', user_id, '', '', '', 0, 0, 0 FROM wxgate_identity WHERE user_id IN (?, ?, ?, ?, ?)`
 
 // readUsers reads up to maxUsers users by their ids, of which empty ones and
 // repeated ones are left out.

@@ -135,7 +135,7 @@ func TestContradictionsWriteNothingButTheConflict(t *testing.T) {
 		}
 	}
 	diff(t, "after three contradictions", before, w.everything())
-	diff(t, "conflicts, each opened once", []string{"openid_changed", "unionid_changed"}, w.lines(`SELECT code FROM conflict ORDER BY code`))
+	diff(t, "conflicts, each opened once", []string{"openid_changed", "unionid_changed"}, w.lines(`SELECT code FROM wxgate_conflict ORDER BY code`))
 }
 
 func TestImportedRowsKeepOldCustomersRecognised(t *testing.T) {

@@ -99,7 +99,7 @@ func (s *idSource) giveBack(id string) {
 func (s *idSource) reserve(ctx context.Context) (first int64, err error) {
 	err = s.db.inTx(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `
-			INSERT INTO id_block (name, next) VALUES (?, ? + ?)
+			INSERT INTO wxgate_id_block (name, next) VALUES (?, ? + ?)
 			ON CONFLICT (name) DO UPDATE SET next = max(next, excluded.next - ?) + ?
 			RETURNING next - ?`,
 			blockName, s.cfg.Start, blockSize, blockSize, blockSize, blockSize).Scan(&first)

@@ -16,7 +16,7 @@ type AssertionKey struct {
 
 // AssertionKeys returns every stored key.
 func (db *DB) AssertionKeys(ctx context.Context) ([]AssertionKey, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created, active_from, expires FROM assertion_key ORDER BY active_from, id`)
+	rows, err := db.read.QueryContext(ctx, `SELECT id, algorithm, sealed, created, active_from, expires FROM wxgate_assertion_key ORDER BY active_from, id`)
 	if err != nil {
 		return nil, fmt.Errorf("reading assertion keys: %w", err)
 	}
@@ -39,7 +39,7 @@ func (db *DB) AssertionKeys(ctx context.Context) ([]AssertionKey, error) {
 func (db *DB) AddAssertionKey(ctx context.Context, k AssertionKey) (added bool, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `
-			INSERT INTO assertion_key (id, algorithm, sealed, created, active_from, expires) VALUES (?, ?, ?, ?, ?, ?)
+			INSERT INTO wxgate_assertion_key (id, algorithm, sealed, created, active_from, expires) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`,
 			k.ID, k.Algorithm, k.Sealed, millis(k.CreatedAt), millis(k.ActiveFrom), millis(k.ExpiresAt))
 		if err != nil {
@@ -58,7 +58,7 @@ func (db *DB) AddAssertionKey(ctx context.Context, k AssertionKey) (added bool, 
 // DeleteAssertionKey removes a key; one that is not there is no error.
 func (db *DB) DeleteAssertionKey(ctx context.Context, id string) error {
 	err := db.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM assertion_key WHERE id = ?`, id)
+		_, err := tx.ExecContext(ctx, `DELETE FROM wxgate_assertion_key WHERE id = ?`, id)
 		return err
 	})
 	if err != nil {

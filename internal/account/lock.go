@@ -60,13 +60,13 @@ func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 		return cmp.Or(strings.Compare(a.scope, b.scope), strings.Compare(a.unionID, b.unionID))
 	})
 	for _, id := range r.unionIDs {
-		if _, err := text(ctx, tx, `SELECT unionid FROM unionid WHERE scope = ? AND unionid = ? FOR UPDATE`, id.scope, id.unionID); err != nil {
+		if _, err := text(ctx, tx, `SELECT unionid FROM wxgate_unionid WHERE scope = ? AND unionid = ? FOR UPDATE`, id.scope, id.unionID); err != nil {
 			return fmt.Errorf("locking a unionid: %w", err)
 		}
 	}
 	slices.Sort(r.users)
 	for _, id := range r.users {
-		if _, err := text(ctx, tx, `SELECT id FROM user WHERE id = ? FOR UPDATE`, id); err != nil {
+		if _, err := text(ctx, tx, `SELECT id FROM wxgate_user WHERE id = ? FOR UPDATE`, id); err != nil {
 			return fmt.Errorf("locking a user: %w", err)
 		}
 	}

@@ -28,7 +28,7 @@ func (b *walker) carry(w *world, out Outcome, in Input) {
 	b.in = Input{UserID: out.UserID, UserKind: out.Kind, UserBorn: out.Born}
 	b.in.SessionAppID, b.in.SessionOpenID, b.in.SessionUnionID = in.AppID, in.OpenID, out.UnionID
 	survivor := in.UserID
-	if into := w.lines(`SELECT merged_into FROM user WHERE id = ? AND merged_into IS NOT NULL`, in.UserID); len(into) == 1 {
+	if into := w.lines(`SELECT merged_into FROM wxgate_user WHERE id = ? AND merged_into IS NOT NULL`, in.UserID); len(into) == 1 {
 		survivor = into[0]
 	}
 	if out.UserID == survivor && (in.SessionOpenID != "" || in.OpenID == "") {
@@ -83,7 +83,7 @@ type glimpse struct {
 
 func look(t testing.TB, db *DB) glimpse {
 	m := glimpse{map[string]string{}, map[string]bool{}}
-	for _, l := range linesOf(t, db, `SELECT n.unionid || ' ' || u.id || ' ' || u.kind FROM unionid n JOIN user u ON u.id = n.user_id`) {
+	for _, l := range linesOf(t, db, `SELECT n.unionid || ' ' || u.id || ' ' || u.kind FROM wxgate_unionid n JOIN wxgate_user u ON u.id = n.user_id`) {
 		f := strings.Fields(l)
 		m.owners[f[0]] = f[1]
 		m.member[f[0]] = f[2] == "member"
@@ -190,7 +190,7 @@ func step(rt *rapid.T, w *world, rules Rules, b *walker, in Input) {
 
 // sound says what is wrong with an outcome in itself.
 func sound(w *world, rules Rules, in Input, out Outcome) error {
-	row := w.lines(`SELECT kind || ' ' || coalesce(merged_into, '-') FROM user WHERE id = ?`, out.UserID)
+	row := w.lines(`SELECT kind || ' ' || coalesce(merged_into, '-') FROM wxgate_user WHERE id = ?`, out.UserID)
 	switch {
 	case out.Kind == Member && !slices.Equal(row, []string{"member -"}):
 		return errors.New("a member without a row")
@@ -204,7 +204,7 @@ func sound(w *world, rules Rules, in Input, out Outcome) error {
 		return errors.New("a code of the other kind")
 	case (out.Code == CodeAuthRequired || out.Code == CodePhoneRequired) && (in.Want != WantLogin || out.Kind == Member):
 		return errors.New("asked for a login that is not needed")
-	case out.UnionID != "" && len(w.lines(`SELECT openid FROM identity WHERE appid = ? AND openid = ? AND unionid = ?`, in.AppID, in.OpenID, out.UnionID)) != 1:
+	case out.UnionID != "" && len(w.lines(`SELECT openid FROM wxgate_identity WHERE appid = ? AND openid = ? AND unionid = ?`, in.AppID, in.OpenID, out.UnionID)) != 1:
 		return errors.New("a unionid that is not stored")
 	}
 	return nil
@@ -235,7 +235,7 @@ func TestManyWorkersOverFewPeople(t *testing.T) {
 	wg.Wait()
 	must(t, errors.Join(errs...))
 	checkInvariants(t, w.db)
-	if len(w.lines(`SELECT id FROM event WHERE type = 'user.merged'`)) == 0 {
+	if len(w.lines(`SELECT id FROM wxgate_event WHERE type = 'user.merged'`)) == 0 {
 		t.Error("nobody was ever merged: this walk shows nothing")
 	}
 }
@@ -261,7 +261,7 @@ func TestConcurrentFirstLoginsMakeOneMemberEach(t *testing.T) {
 		}
 	}
 	diff(t, "members, merges, identities", []string{"2 40 4"}, w.lines(`SELECT
-		(SELECT count(*) FROM user WHERE kind = 'member') || ' ' ||
-		(SELECT count(*) FROM event WHERE type = 'user.merged') || ' ' || (SELECT count(*) FROM identity)`))
+		(SELECT count(*) FROM wxgate_user WHERE kind = 'member') || ' ' ||
+		(SELECT count(*) FROM wxgate_event WHERE type = 'user.merged') || ' ' || (SELECT count(*) FROM wxgate_identity)`))
 	checkInvariants(t, w.db)
 }

@@ -15,18 +15,18 @@ const previousFor = 30 * 24 * time.Hour
 // of the database: the revocation, the user, whom he was merged into, the user
 // of the sealed unionid, and the ids merged into the current user.
 const resolveSQL = `
-SELECT 'revocation' AS what, '' AS id, '' AS kind, dies AS n, 0 AS cancelled FROM revocation WHERE session_id = ?
+SELECT 'revocation' AS what, '' AS id, '' AS kind, dies AS n, 0 AS cancelled FROM wxgate_revocation WHERE session_id = ?
 UNION ALL
-SELECT 'user', id, kind, coalesce(sessions_from, 0), CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END FROM user WHERE id = ?
+SELECT 'user', id, kind, coalesce(sessions_from, 0), CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END FROM wxgate_user WHERE id = ?
 UNION ALL
 SELECT 'target', t.id, t.kind, coalesce(t.sessions_from, 0), CASE WHEN t.cancelled IS NULL THEN 0 ELSE 1 END
-FROM user u JOIN user t ON t.id = u.merged_into WHERE u.id = ?
+FROM wxgate_user u JOIN wxgate_user t ON t.id = u.merged_into WHERE u.id = ?
 UNION ALL
-SELECT 'owner', user_id, '', 0, 0 FROM unionid WHERE scope = '' AND unionid = ? AND user_id IS NOT NULL
+SELECT 'owner', user_id, '', 0, 0 FROM wxgate_unionid WHERE scope = '' AND unionid = ? AND user_id IS NOT NULL
 UNION ALL
 SELECT * FROM (
-	SELECT 'previous', id, kind, merged_at, 0 FROM user
-	WHERE merged_into = coalesce((SELECT merged_into FROM user WHERE id = ?), ?) AND merged_at > ?
+	SELECT 'previous', id, kind, merged_at, 0 FROM wxgate_user
+	WHERE merged_into = coalesce((SELECT merged_into FROM wxgate_user WHERE id = ?), ?) AND merged_at > ?
 	ORDER BY merged_at DESC, id DESC LIMIT 20
 ) AS p`
 
@@ -125,7 +125,7 @@ func (db *DB) RevokeSession(ctx context.Context, id string, at, forgetAt time.Ti
 	inv := Invalidation{SessionID: id}
 	err := db.inTx(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO revocation (session_id, dies, forget) VALUES (?, ?, ?)
+			INSERT INTO wxgate_revocation (session_id, dies, forget) VALUES (?, ?, ?)
 			ON CONFLICT (session_id) DO UPDATE SET dies = min(dies, excluded.dies), forget = max(forget, excluded.forget)`,
 			id, millis(at), millis(forgetAt))
 		if err != nil {
@@ -152,7 +152,7 @@ func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
 	}
 	var inv Invalidation
 	err := db.inTx(ctx, func(tx *sql.Tx) error {
-		survivor, err := text(ctx, tx, `SELECT coalesce(merged_into, id) FROM user WHERE id = ?`, id)
+		survivor, err := text(ctx, tx, `SELECT coalesce(merged_into, id) FROM wxgate_user WHERE id = ?`, id)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
 		}
 		// Sessions know their birth in seconds: those of this second die too.
 		from := millis(time.Now().Truncate(time.Second).Add(time.Second))
-		_, err = tx.ExecContext(ctx, `UPDATE user SET sessions_from = ? WHERE id = ? OR merged_into = ?`, from, survivor, survivor)
+		_, err = tx.ExecContext(ctx, `UPDATE wxgate_user SET sessions_from = ? WHERE id = ? OR merged_into = ?`, from, survivor, survivor)
 		if err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
 
 // invalidate appends to the log and gives inv its number there.
 func invalidate(ctx context.Context, tx *sql.Tx, inv *Invalidation) error {
-	return tx.QueryRowContext(ctx, `INSERT INTO invalidation (user_id, session_id, time)
+	return tx.QueryRowContext(ctx, `INSERT INTO wxgate_invalidation (user_id, session_id, time)
 		VALUES (nullif(?, ''), nullif(?, ''), ?) RETURNING seq`,
 		inv.UserID, inv.SessionID, millis(time.Now())).Scan(&inv.Seq)
 }
@@ -200,7 +200,7 @@ func (db *DB) Invalidations(ctx context.Context, after int64) ([]Invalidation, e
 		since = millis(time.Now().Add(-catchUp))
 	}
 	rows, err := db.read.QueryContext(ctx, `
-		SELECT seq, coalesce(user_id, ''), coalesce(session_id, '') FROM invalidation
+		SELECT seq, coalesce(user_id, ''), coalesce(session_id, '') FROM wxgate_invalidation
 		WHERE seq > ? AND time >= ? ORDER BY seq`, after, since)
 	if err != nil {
 		return nil, fmt.Errorf("reading the invalidation log: %w", err)
@@ -225,10 +225,10 @@ func (db *DB) Prune(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("pruning events: %w", err)
 	}
 	return db.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM revocation WHERE forget <= ?`, millis(now)); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM wxgate_revocation WHERE forget <= ?`, millis(now)); err != nil {
 			return fmt.Errorf("pruning revocations: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM invalidation WHERE time < ?`, millis(now.Add(-invalidationKept))); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM wxgate_invalidation WHERE time < ?`, millis(now.Add(-invalidationKept))); err != nil {
 			return fmt.Errorf("pruning the invalidation log: %w", err)
 		}
 		if err := pruneDataKeys(ctx, tx, now); err != nil {

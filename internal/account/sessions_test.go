@@ -105,7 +105,7 @@ func TestRevokingAgainOnlyBringsTheEndForward(t *testing.T) {
 	must(t, w.db.RevokeSession(ctx, "s", now.Add(time.Hour), now.Add(2*time.Hour)))
 	must(t, w.db.RevokeSession(ctx, "s", now.Add(3*time.Hour), now.Add(4*time.Hour)))
 	diff(t, "ends and is forgotten after, in hours", []string{"1 4"}, w.lines(`SELECT
-		((dies - ?) / 3600000) || ' ' || ((forget - ?) / 3600000) FROM revocation`, millis(now), millis(now)))
+		((dies - ?) / 3600000) || ' ' || ((forget - ?) / 3600000) FROM wxgate_revocation`, millis(now), millis(now)))
 	diff(t, "in its grace", "member U1 dies", w.resolved(ref))
 	must(t, w.db.RevokeSession(ctx, "s", now, now.Add(time.Minute)))
 	diff(t, "at once", "dead", w.resolved(ref))
@@ -259,7 +259,7 @@ func TestPruneForgetsWhatNobodyCanAskForAnyMore(t *testing.T) {
 
 // counts is how many revocations and invalidations are stored.
 func (w *world) counts() string {
-	return w.lines(`SELECT (SELECT count(*) FROM revocation) || ' ' || (SELECT count(*) FROM invalidation)`)[0]
+	return w.lines(`SELECT (SELECT count(*) FROM wxgate_revocation) || ' ' || (SELECT count(*) FROM wxgate_invalidation)`)[0]
 }
 
 // phone_idle will ask when a member was last here; to know it within a day, a
@@ -267,7 +267,7 @@ func (w *world) counts() string {
 func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Rules{}, "member U1", "identity oa x X U1")
-		seen := func() string { return w.lines(`SELECT last_seen FROM user WHERE id = 'U1'`)[0] }
+		seen := func() string { return w.lines(`SELECT last_seen FROM wxgate_user WHERE id = 'U1'`)[0] }
 		first := seen()
 		time.Sleep(23 * time.Hour)
 		w.link(proved("oa", "x", "X"))

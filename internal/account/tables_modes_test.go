@@ -75,7 +75,7 @@ func TestTheFirstUnionIDReplacesTheStandIn(t *testing.T) {
 
 	w := newWorld(t, phoneMode(), guest...)
 	w.link(mp)
-	diff(t, "unionids", []string{" X V3"}, w.lines(`SELECT scope || ' ' || unionid || ' ' || user_id FROM unionid`))
+	diff(t, "unionids", []string{" X V3"}, w.lines(`SELECT scope || ' ' || unionid || ' ' || user_id FROM wxgate_unionid`))
 }
 
 func TestStandInsProveSessions(t *testing.T) {

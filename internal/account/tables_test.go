@@ -160,26 +160,26 @@ func TestConflictsCloseWhenTheRefusedLinkSucceeds(t *testing.T) {
 	}{
 		{"W16: the WeChat was unbound from the other member",
 			[]string{"member U1", "member U2", "identity oa x X U2"}, proved("oa", "x", "X").as("U1"),
-			`DELETE FROM identity; DELETE FROM unionid`,
+			`DELETE FROM wxgate_identity; DELETE FROM wxgate_unionid`,
 			proved("oa", "x", "X").as("U1"), "U1, ok, closed, linked oa/x"},
 		{"W18: the member's other WeChat was unbound, and he binds in another app",
 			[]string{"member U1", "identity mp y Y U1"}, proved("pc", "x", "X").as("U1").outside(),
-			`DELETE FROM identity; DELETE FROM unionid`,
+			`DELETE FROM wxgate_identity; DELETE FROM wxgate_unionid`,
 			proved("oa", "x", "X").as("U1"), "U1, ok, closed, linked oa/x"},
 		{"G2: the app was rebound", []string{"member U1", "identity oa x X U1"}, proved("oa", "x", "Z"),
-			`UPDATE identity SET unionid = NULL, user_id = 'U1'; DELETE FROM unionid`,
+			`UPDATE wxgate_identity SET unionid = NULL, user_id = 'U1'; DELETE FROM wxgate_unionid`,
 			proved("oa", "x", "Z"), "U1, ok, closed, linked oa/x"},
 		{"G3: the two members were merged", []string{"member U1", "member U2", "identity mp x X U1", "imported oa x U2"}, proved("oa", "x", "X"),
-			`UPDATE user SET merged_into = 'U1', merged_at = 1 WHERE id = 'U2'; UPDATE identity SET user_id = 'U1' WHERE openid = 'x' AND appid = 'oa'`,
+			`UPDATE wxgate_user SET merged_into = 'U1', merged_at = 1 WHERE id = 'U2'; UPDATE wxgate_identity SET user_id = 'U1' WHERE openid = 'x' AND appid = 'oa'`,
 			proved("oa", "x", "X"), "U1, ok, closed, linked oa/x"},
 		{"P4: the phone's owner was unbound from his other WeChat", []string{"member U1", "phone U1 p1", "identity mp y Y U1"}, proved("oa", "x", "X").with("p1"),
-			`DELETE FROM identity WHERE unionid = 'Y'; DELETE FROM unionid WHERE unionid = 'Y'`,
+			`DELETE FROM wxgate_identity WHERE unionid = 'Y'; DELETE FROM wxgate_unionid WHERE unionid = 'Y'`,
 			proved("oa", "x", "X").with("p1"), "U1, ok, closed, merged V+1>U1"},
 		{"P7: the other member gave up the phone", []string{"member U1", "identity oa x X U1", "member U2", "phone U2 p2"}, proved("oa", "x", "X").with("p2"),
-			`UPDATE user SET phone_key = NULL`,
+			`UPDATE wxgate_user SET phone_key = NULL`,
 			proved("oa", "x", "X").with("p2"), "U1, ok, closed, phone.bound U1"},
 		{"N5: the same, where no unionid is known", []string{"member U1", "member U2", "phone U2 p2"}, Input{Outside: true}.as("U1").with("p2"),
-			`UPDATE user SET phone_key = NULL`,
+			`UPDATE wxgate_user SET phone_key = NULL`,
 			Input{Outside: true}.as("U1").with("p2"), "U1, ok, closed, phone.bound U1"},
 		{"P7: another phone settles nothing", []string{"member U1", "identity oa x X U1", "member U2", "phone U2 p2"}, proved("oa", "x", "X").with("p2"),
 			``, proved("oa", "x", "X").with("p1"), "U1, ok, phone.bound U1"},
@@ -204,7 +204,7 @@ func TestConflictsCloseWhenTheRefusedLinkSucceeds(t *testing.T) {
 				}
 			}
 			diff(t, "afterwards", c.said, w.said(w.link(c.again)))
-			open := len(w.lines(`SELECT id FROM conflict WHERE closed IS NULL`))
+			open := len(w.lines(`SELECT id FROM wxgate_conflict WHERE closed IS NULL`))
 			if want := strings.Contains(c.said, "closed"); (open == 0) != want {
 				t.Errorf("%d conflicts are open", open)
 			}

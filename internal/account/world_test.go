@@ -38,7 +38,7 @@ func givePhone(t testing.TB, db *DB, userID string, number Phone) {
 	}
 	p, err := db.phone(number)
 	must(t, err)
-	_, err = db.write.Exec(`UPDATE user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, p.key, p.sealed(userID), userID)
+	_, err = db.write.Exec(`UPDATE wxgate_user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, p.key, p.sealed(userID), userID)
 	must(t, err)
 }
 
@@ -81,16 +81,16 @@ func (w *world) given(line string) {
 	f := strings.Fields(line)
 	switch f[0] {
 	case "member":
-		w.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'member', ?, ?)`, f[1], millis(epoch), millis(time.Now()))
+		w.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, 'member', ?, ?)`, f[1], millis(epoch), millis(time.Now()))
 	case "guest":
 		n, err := strconv.Atoi(f[2])
 		must(w.t, err)
-		w.exec(`INSERT INTO user (id, kind, created, last_seen) VALUES (?, 'guest', ?, 0)`, f[1], millis(birthday(n)))
+		w.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, 'guest', ?, 0)`, f[1], millis(birthday(n)))
 	case "cancelled":
-		w.exec(`UPDATE user SET cancelled = 1 WHERE id = ?`, f[1])
+		w.exec(`UPDATE wxgate_user SET cancelled = 1 WHERE id = ?`, f[1])
 	case "merged":
-		w.exec(`UPDATE user SET merged_into = ?, merged_at = 1 WHERE id = ?`, f[2], f[1])
-		w.exec(`INSERT INTO event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'aliases', json_array(?)))`,
+		w.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = 1 WHERE id = ?`, f[2], f[1])
+		w.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'aliases', json_array(?)))`,
 			"given "+f[1], f[2], f[1], f[1])
 	case "identity":
 		scope := ""
@@ -99,16 +99,16 @@ func (w *world) given(line string) {
 		}
 		owner := sql.NullString{String: f[4], Valid: f[4] != "-"}
 		exclusive := sql.NullString{String: f[4], Valid: owner.Valid && w.rules.Linking != ManyUnionIDs}
-		w.exec(`INSERT INTO unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, f[3], owner, exclusive)
-		w.exec(`INSERT INTO identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
+		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, f[3], owner, exclusive)
+		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
 	case "phone":
 		givePhone(w.t, w.db, f[1], phoneNumber(f[2]))
 	case "idle":
-		w.exec(`UPDATE user SET last_seen = ? WHERE id = ?`, millis(time.Now().Add(-DefaultPhoneIdle)), f[1])
+		w.exec(`UPDATE wxgate_user SET last_seen = ? WHERE id = ?`, millis(time.Now().Add(-DefaultPhoneIdle)), f[1])
 	case "imported":
-		w.exec(`INSERT INTO identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
+		w.exec(`INSERT INTO wxgate_identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
 	case "visitor":
-		w.exec(`INSERT INTO visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
+		w.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, f[1], f[2], f[3])
 	default:
 		w.t.Fatalf("what is %q?", line)
 	}
@@ -136,7 +136,7 @@ func (w *world) name(id string, kind Kind) string {
 	if w.names[id] == "" {
 		if kind == Nobody {
 			kind = Guest
-			if len(w.lines(`SELECT id FROM user WHERE id = ? AND kind = 'member'`, id)) > 0 {
+			if len(w.lines(`SELECT id FROM wxgate_user WHERE id = ? AND kind = 'member'`, id)) > 0 {
 				kind = Member
 			}
 		}
@@ -181,8 +181,8 @@ func (w *world) stored() []string {
 	found := []string{}
 	for _, l := range append(
 		w.lines(`SELECT i.appid || ' ' || i.openid || ' ' || coalesce(i.unionid, '-') || ' ' || coalesce(i.user_id, u.user_id, '-')
-			FROM identity i LEFT JOIN unionid u ON u.scope = i.scope AND u.unionid = i.unionid`),
-		w.lines(`SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id FROM visitor`)...) {
+			FROM wxgate_identity i LEFT JOIN wxgate_unionid u ON u.scope = i.scope AND u.unionid = i.unionid`),
+		w.lines(`SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id FROM wxgate_visitor`)...) {
 		at := strings.LastIndexByte(l, ' ') + 1
 		found = append(found, l[:at]+w.name(l[at:], Nobody))
 	}
@@ -215,31 +215,31 @@ func linesOf(t testing.TB, db *DB, query string, args ...any) []string {
 // nothing was written.
 func (w *world) everything() []string {
 	w.t.Helper()
-	return append(w.stored(), w.lines(`SELECT id || ' ' || kind || ' ' || last_seen || ' ' || coalesce(merged_into, '-') FROM user ORDER BY id`)...)
+	return append(w.stored(), w.lines(`SELECT id || ' ' || kind || ' ' || last_seen || ' ' || coalesce(merged_into, '-') FROM wxgate_user ORDER BY id`)...)
 }
 
 // broken are the queries that find what must never be stored.
 func broken() map[string]string {
 	return map[string]string{
-		"a replaced id that takes two hops": `SELECT a.id FROM user a JOIN user b ON b.id = a.merged_into WHERE b.merged_into IS NOT NULL`,
-		"a unionid of a replaced user":      `SELECT n.unionid FROM unionid n JOIN user u ON u.id = n.user_id WHERE u.merged_into IS NOT NULL`,
-		"a visitor of a replaced guest":     `SELECT v.openid FROM visitor v JOIN user u ON u.id = v.guest_id WHERE u.merged_into IS NOT NULL`,
-		"a visitor who is a member":         `SELECT v.openid FROM visitor v JOIN user u ON u.id = v.guest_id WHERE u.kind = 'member'`,
-		"a member merged by a Link":         `SELECT id FROM user WHERE kind = 'member' AND merged_at > 1`,
-		"an orphaned guest": `SELECT id FROM user u WHERE kind = 'guest' AND merged_into IS NULL
-			AND NOT EXISTS (SELECT 1 FROM unionid WHERE user_id = u.id) AND NOT EXISTS (SELECT 1 FROM visitor WHERE guest_id = u.id)`,
-		"a unionid without an identity":      `SELECT unionid FROM unionid n WHERE NOT EXISTS (SELECT 1 FROM identity WHERE unionid = n.unionid)`,
-		"an identity that is also a visitor": `SELECT v.openid FROM visitor v JOIN identity i USING (appid, openid) WHERE i.unionid IS NOT NULL`,
+		"a replaced id that takes two hops": `SELECT a.id FROM wxgate_user a JOIN wxgate_user b ON b.id = a.merged_into WHERE b.merged_into IS NOT NULL`,
+		"a unionid of a replaced user":      `SELECT n.unionid FROM wxgate_unionid n JOIN wxgate_user u ON u.id = n.user_id WHERE u.merged_into IS NOT NULL`,
+		"a visitor of a replaced guest":     `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.merged_into IS NOT NULL`,
+		"a visitor who is a member":         `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.kind = 'member'`,
+		"a member merged by a Link":         `SELECT id FROM wxgate_user WHERE kind = 'member' AND merged_at > 1`,
+		"an orphaned guest": `SELECT id FROM wxgate_user u WHERE kind = 'guest' AND merged_into IS NULL
+			AND NOT EXISTS (SELECT 1 FROM wxgate_unionid WHERE user_id = u.id) AND NOT EXISTS (SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
+		"a unionid without an identity":      `SELECT unionid FROM wxgate_unionid n WHERE NOT EXISTS (SELECT 1 FROM wxgate_identity WHERE unionid = n.unionid)`,
+		"an identity that is also a visitor": `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_identity i USING (appid, openid) WHERE i.unionid IS NOT NULL`,
 		"a broken reference":                 `SELECT t."table" FROM pragma_foreign_key_check t`,
-		"a merge without exactly its event": `SELECT id FROM user u WHERE merged_at > 1 AND
-			1 <> (SELECT count(*) FROM event e WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id)`,
-		"a last alias list that misses an id": `SELECT u.id FROM user u WHERE merged_at > 1 AND NOT EXISTS (
-			SELECT 1 FROM json_each((SELECT json_extract(e.data, '$.aliases') FROM event e
+		"a merge without exactly its event": `SELECT id FROM wxgate_user u WHERE merged_at > 1 AND
+			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id)`,
+		"a last alias list that misses an id": `SELECT u.id FROM wxgate_user u WHERE merged_at > 1 AND NOT EXISTS (
+			SELECT 1 FROM json_each((SELECT json_extract(e.data, '$.aliases') FROM wxgate_event e
 				WHERE e.type = 'user.merged' AND e.subject = u.merged_into ORDER BY e.written DESC LIMIT 1)) a WHERE a.value = u.id)`,
-		"a member without exactly one user.created": `SELECT id FROM user u WHERE kind = 'member' AND id GLOB '[0-9]*' AND
-			1 <> (SELECT count(*) FROM event e WHERE e.type = 'user.created' AND e.subject = u.id)`,
-		"an open conflict told twice or never": `SELECT id FROM conflict c WHERE
-			1 <> (SELECT count(*) FROM event e WHERE e.type = 'conflict.opened' AND e.subject = c.id)`,
+		"a member without exactly one user.created": `SELECT id FROM wxgate_user u WHERE kind = 'member' AND id GLOB '[0-9]*' AND
+			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'user.created' AND e.subject = u.id)`,
+		"an open conflict told twice or never": `SELECT id FROM wxgate_conflict c WHERE
+			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'conflict.opened' AND e.subject = c.id)`,
 	}
 }
 

@@ -2,12 +2,12 @@
 
 -- A guest has a row once it is linked or merged; a member always has one.
 -- Times are Unix milliseconds. Ids compare byte for byte.
-CREATE TABLE user (
+CREATE TABLE wxgate_user (
 	id            TEXT PRIMARY KEY,
 	kind          TEXT NOT NULL CHECK (kind IN ('guest', 'member')),
 	created       INTEGER NOT NULL,
 	last_seen     INTEGER NOT NULL,
-	merged_into   TEXT REFERENCES user (id), -- always the survivor, in one hop
+	merged_into   TEXT REFERENCES wxgate_user (id), -- always the survivor, in one hop
 	merged_at     INTEGER,
 	cancelled     INTEGER,
 	sessions_from INTEGER,                   -- sessions issued before are dead
@@ -15,50 +15,50 @@ CREATE TABLE user (
 	phone_sealed  TEXT,
 	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX user_merged_into ON user (merged_into) WHERE merged_into IS NOT NULL;
+CREATE INDEX wxgate_user_merged_into ON wxgate_user (merged_into) WHERE merged_into IS NOT NULL;
 
 -- The user hangs on the unionid, so that one unionid cannot have two. Scope is
 -- empty for real unionids and the appid for openids that stand in for one.
-CREATE TABLE unionid (
+CREATE TABLE wxgate_unionid (
 	scope   TEXT NOT NULL,
 	unionid TEXT NOT NULL,
-	user_id TEXT REFERENCES user (id),
+	user_id TEXT REFERENCES wxgate_user (id),
 	-- The user under one_to_one, so that he cannot have two of one scope.
 	exclusive_user_id TEXT,
 	PRIMARY KEY (scope, unionid),
 	UNIQUE (exclusive_user_id, scope)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX unionid_user ON unionid (user_id, scope);
+CREATE INDEX wxgate_unionid_user ON wxgate_unionid (user_id, scope);
 
 -- user_id is set only while the unionid is unknown, which only an import makes.
-CREATE TABLE identity (
+CREATE TABLE wxgate_identity (
 	appid   TEXT NOT NULL,
 	openid  TEXT NOT NULL,
 	scope   TEXT NOT NULL DEFAULT '',
 	unionid TEXT,
-	user_id TEXT REFERENCES user (id),
+	user_id TEXT REFERENCES wxgate_user (id),
 	created INTEGER NOT NULL,
 	PRIMARY KEY (appid, openid),
 	UNIQUE (appid, unionid),
-	FOREIGN KEY (scope, unionid) REFERENCES unionid (scope, unionid),
+	FOREIGN KEY (scope, unionid) REFERENCES wxgate_unionid (scope, unionid),
 	CHECK ((unionid IS NULL) <> (user_id IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX identity_unionid ON identity (scope, unionid);
-CREATE INDEX identity_user ON identity (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX wxgate_identity_unionid ON wxgate_identity (scope, unionid);
+CREATE INDEX wxgate_identity_user ON wxgate_identity (user_id) WHERE user_id IS NOT NULL;
 
 -- An openid whose unionid is unknown, with its guest. Never an identity.
-CREATE TABLE visitor (
+CREATE TABLE wxgate_visitor (
 	appid    TEXT NOT NULL,
 	openid   TEXT NOT NULL,
-	guest_id TEXT NOT NULL REFERENCES user (id),
+	guest_id TEXT NOT NULL REFERENCES wxgate_user (id),
 	created  INTEGER NOT NULL,
 	PRIMARY KEY (appid, openid)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX visitor_guest ON visitor (guest_id);
+CREATE INDEX wxgate_visitor_guest ON wxgate_visitor (guest_id);
 
 -- An event has a seq, its place in the feed, from its first reading on. Before
 -- that it has only the number it drew when it was written.
-CREATE TABLE event (
+CREATE TABLE wxgate_event (
 	written INTEGER PRIMARY KEY AUTOINCREMENT,
 	seq     INTEGER UNIQUE,
 	id      TEXT NOT NULL UNIQUE,
@@ -67,18 +67,18 @@ CREATE TABLE event (
 	time    INTEGER NOT NULL,
 	data    TEXT NOT NULL
 ) STRICT;
-CREATE INDEX event_subject ON event (subject, written);
+CREATE INDEX wxgate_event_subject ON wxgate_event (subject, written);
 
 -- One row: the last place that was given, and the last whose event is pruned.
-CREATE TABLE event_head (
+CREATE TABLE wxgate_event_head (
 	seq    INTEGER NOT NULL,
 	pruned INTEGER NOT NULL
 ) STRICT;
-INSERT INTO event_head (seq, pruned) VALUES (0, 0);
+INSERT INTO wxgate_event_head (seq, pruned) VALUES (0, 0);
 
 -- What was asked for and refused. While it is open, open_as names its code and
 -- parties, and nothing is opened twice; it closes when a Link makes what it wants.
-CREATE TABLE conflict (
+CREATE TABLE wxgate_conflict (
 	id      TEXT PRIMARY KEY,
 	code    TEXT NOT NULL,
 	parties TEXT NOT NULL,
@@ -90,18 +90,18 @@ CREATE TABLE conflict (
 	closed  INTEGER,
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX conflict_wants ON conflict (wants);
+CREATE INDEX wxgate_conflict_wants ON wxgate_conflict (wants);
 
 -- A session is dead from its time on, and forgotten when no token of it is left.
-CREATE TABLE revocation (
+CREATE TABLE wxgate_revocation (
 	session_id TEXT PRIMARY KEY,
 	dies       INTEGER NOT NULL,
 	forget     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX revocation_forget ON revocation (forget);
+CREATE INDEX wxgate_revocation_forget ON wxgate_revocation (forget);
 
 -- What caches have to forget; read by every instance.
-CREATE TABLE invalidation (
+CREATE TABLE wxgate_invalidation (
 	seq        INTEGER PRIMARY KEY AUTOINCREMENT,
 	user_id    TEXT,
 	session_id TEXT,
@@ -110,12 +110,12 @@ CREATE TABLE invalidation (
 ) STRICT;
 
 -- The next id that no instance has reserved.
-CREATE TABLE id_block (
+CREATE TABLE wxgate_id_block (
 	name TEXT PRIMARY KEY,
 	next INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE assertion_key (
+CREATE TABLE wxgate_assertion_key (
 	id          TEXT PRIMARY KEY,
 	algorithm   TEXT NOT NULL,
 	sealed      TEXT NOT NULL,
@@ -145,14 +145,14 @@ CREATE INDEX wxgate_newcomer_created ON wxgate_newcomer (created);
 -- +goose Down
 DROP TABLE wxgate_newcomer;
 DROP TABLE wxgate_data_key;
-DROP TABLE assertion_key;
-DROP TABLE id_block;
-DROP TABLE invalidation;
-DROP TABLE revocation;
-DROP TABLE conflict;
-DROP TABLE event_head;
-DROP TABLE event;
-DROP TABLE visitor;
-DROP TABLE identity;
-DROP TABLE unionid;
-DROP TABLE user;
+DROP TABLE wxgate_assertion_key;
+DROP TABLE wxgate_id_block;
+DROP TABLE wxgate_invalidation;
+DROP TABLE wxgate_revocation;
+DROP TABLE wxgate_conflict;
+DROP TABLE wxgate_event_head;
+DROP TABLE wxgate_event;
+DROP TABLE wxgate_visitor;
+DROP TABLE wxgate_identity;
+DROP TABLE wxgate_unionid;
+DROP TABLE wxgate_user;
