@@ -132,8 +132,9 @@ type Outcome struct {
 	Kind   Kind
 	Born   time.Time // birth of a guest; zero for members
 	Code   Code
-	// UnionID is the unionid under which the input's openid is stored now;
-	// empty while it is unknown, in dispute or refused.
+	// UnionID is the unionid under which the input's openid is stored now, or
+	// that openid itself where it stands in for one; empty while it is unknown,
+	// in dispute or refused.
 	UnionID string
 	Events  []Event
 	// Unavailable says, for logs, why the Code is CodeUnavailable.
@@ -198,11 +199,12 @@ type Conflict struct {
 
 // SessionRef is what a session token says of itself, for Resolve.
 type SessionRef struct {
-	ID       string // session id
-	UserID   string
-	Kind     Kind
-	UnionID  string // proved for this session, or empty
-	IssuedAt time.Time
+	ID     string // session id
+	UserID string
+	Kind   Kind
+	// AppID, OpenID and UnionID are what WeChat proved for the session.
+	AppID, OpenID, UnionID string
+	IssuedAt               time.Time
 }
 
 // Resolved is whom a session stands for now.

@@ -34,7 +34,9 @@ type user struct {
 	phoneKey   string // empty: no phone
 	stored     bool
 
-	sessionsFrom time.Time // Resolve reads it, Link does not
+	// What Resolve reads, and Link does not.
+	sessionsFrom time.Time
+	hasPhone     bool
 
 	unionIDs []unionIDKey // that are his
 	visits   []openID     // whose visitor rows name him
@@ -153,10 +155,7 @@ func (f *facts) readNames(ctx context.Context, q querier) (n names, err error) {
 	case f.rules.StandIns[in.AppID]:
 		f.unionIDKey = unionIDKey{in.AppID, in.OpenID}
 	}
-	sealed := unionIDKey{"", in.SessionUnionID}
-	if in.SessionUnionID == in.SessionOpenID {
-		sealed.scope = in.SessionAppID // a stand-in
-	}
+	sealed := sealedUnionID(in.SessionAppID, in.SessionOpenID, in.SessionUnionID)
 	rows, err := q.QueryContext(ctx, namesSQL, in.AppID, in.OpenID, in.AppID, in.UnionID, in.OpenID,
 		f.scope, f.unionID, sealed.scope, sealed.unionID, in.AppID, in.OpenID,
 		in.SessionAppID, in.SessionOpenID, in.SessionAppID, in.SessionOpenID, f.phone.key)
@@ -268,6 +267,15 @@ func readUsers(ctx context.Context, q querier, ids ...string) (map[string]*user,
 		}
 	}
 	return users, rows.Err()
+}
+
+// sealedUnionID is the unionid of a session. An openid that stands in for it is
+// sealed in its place, and nothing else tells the two apart.
+func sealedUnionID(appID, openID, unionID string) unionIDKey {
+	if unionID == openID {
+		return unionIDKey{appID, unionID}
+	}
+	return unionIDKey{"", unionID}
 }
 
 // readUser reads one user; nil means that he has no row.

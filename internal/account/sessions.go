@@ -15,17 +15,20 @@ const previousFor = 30 * 24 * time.Hour
 // of the database: the revocation, the user, whom he was merged into, the user
 // of the sealed unionid, and the ids merged into the current user.
 const resolveSQL = `
-SELECT 'revocation' AS what, '' AS id, '' AS kind, dies AS n, 0 AS cancelled FROM wxgate_revocation WHERE session_id = ?
+SELECT 'revocation' AS what, '' AS id, '' AS kind, dies AS n, 0 AS seen, 0 AS cancelled, 0 AS phone
+FROM wxgate_revocation WHERE session_id = ?
 UNION ALL
-SELECT 'user', id, kind, coalesce(sessions_from, 0), CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END FROM wxgate_user WHERE id = ?
+SELECT 'user', id, kind, coalesce(sessions_from, 0), last_seen,
+	CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END, CASE WHEN phone_key IS NULL THEN 0 ELSE 1 END FROM wxgate_user WHERE id = ?
 UNION ALL
-SELECT 'target', t.id, t.kind, coalesce(t.sessions_from, 0), CASE WHEN t.cancelled IS NULL THEN 0 ELSE 1 END
+SELECT 'target', t.id, t.kind, coalesce(t.sessions_from, 0), t.last_seen,
+	CASE WHEN t.cancelled IS NULL THEN 0 ELSE 1 END, CASE WHEN t.phone_key IS NULL THEN 0 ELSE 1 END
 FROM wxgate_user u JOIN wxgate_user t ON t.id = u.merged_into WHERE u.id = ?
 UNION ALL
-SELECT 'owner', user_id, '', 0, 0 FROM wxgate_unionid WHERE scope = '' AND unionid = ? AND user_id IS NOT NULL
+SELECT 'owner', user_id, '', 0, 0, 0, 0 FROM wxgate_unionid WHERE scope = ? AND unionid = ? AND user_id IS NOT NULL
 UNION ALL
 SELECT * FROM (
-	SELECT 'previous', id, kind, merged_at, 0 FROM wxgate_user
+	SELECT 'previous', id, kind, merged_at, 0, 0, 0 FROM wxgate_user
 	WHERE merged_into = coalesce((SELECT merged_into FROM wxgate_user WHERE id = ?), ?) AND merged_at > ?
 	ORDER BY merged_at DESC, id DESC LIMIT 20
 ) AS p`
@@ -42,7 +45,24 @@ func (db *DB) Resolve(ctx context.Context, ref SessionRef) (Resolved, error) {
 	if err != nil {
 		return Resolved{}, fmt.Errorf("resolving a session: %w", err)
 	}
-	return s.resolve(ref, now)
+	res, err := s.resolve(ref, now)
+	if u := s.served(res.UserID); u != nil && u.kind == Member && now.Sub(u.lastSeen) >= seenInterval {
+		db.see(ctx, u.id, now)
+	}
+	return res, err
+}
+
+// seenWithin bounds what noting a visit may cost the visitor.
+const seenWithin = 100 * time.Millisecond
+
+// see notes that a member was here, whose session may live for months without a
+// Link. It is an extra: a database that cannot be written still resolves.
+func (db *DB) see(ctx context.Context, id string, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, seenWithin)
+	defer cancel()
+	if _, err := db.write.ExecContext(ctx, `UPDATE wxgate_user SET last_seen = ? WHERE id = ? AND last_seen < ?`, millis(now), id, millis(now)); err != nil {
+		db.log.Warn("a member's visit was not noted", "error", err)
+	}
 }
 
 // standing is what resolveSQL finds.
@@ -53,8 +73,19 @@ type standing struct {
 	previous     []string  // of the target, else of the user
 }
 
+// served returns the one of the users whose id it is.
+func (s *standing) served(id string) *user {
+	for _, u := range []*user{s.user, s.target} {
+		if u != nil && u.id == id {
+			return u
+		}
+	}
+	return nil
+}
+
 func (db *DB) standing(ctx context.Context, ref SessionRef, now time.Time) (s standing, err error) {
-	rows, err := db.resolve.QueryContext(ctx, ref.ID, ref.UserID, ref.UserID, ref.UnionID,
+	sealed := sealedUnionID(ref.AppID, ref.OpenID, ref.UnionID)
+	rows, err := db.resolve.QueryContext(ctx, ref.ID, ref.UserID, ref.UserID, sealed.scope, sealed.unionID,
 		ref.UserID, ref.UserID, millis(now.Add(-previousFor)))
 	if err != nil {
 		return s, err
@@ -62,11 +93,12 @@ func (db *DB) standing(ctx context.Context, ref SessionRef, now time.Time) (s st
 	defer rows.Close()
 	for rows.Next() {
 		var what string
-		var n int64
+		var n, seen int64
 		u := &user{stored: true}
-		if err := rows.Scan(&what, &u.id, &u.kind, &n, &u.cancelled); err != nil {
+		if err := rows.Scan(&what, &u.id, &u.kind, &n, &seen, &u.cancelled, &u.hasPhone); err != nil {
 			return s, err
 		}
+		u.lastSeen = fromMillis(seen)
 		if n > 0 {
 			u.sessionsFrom = fromMillis(n)
 		}
@@ -114,7 +146,7 @@ func (s *standing) resolve(ref SessionRef, now time.Time) (Resolved, error) {
 			s.previous = nil // rotated away a moment ago: served as what it was
 		}
 	}
-	res.UserID, res.Kind, res.Previous = u.id, u.kind, s.previous
+	res.UserID, res.Kind, res.PhoneVerified, res.Previous = u.id, u.kind, u.hasPhone, s.previous
 	return res, nil
 }
 

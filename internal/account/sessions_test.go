@@ -33,6 +33,9 @@ func (w *world) resolved(ref SessionRef) string {
 	if !res.DiesAt.IsZero() {
 		said += " dies"
 	}
+	if res.PhoneVerified {
+		said += " with a phone"
+	}
 	return said
 }
 
@@ -41,6 +44,7 @@ func TestResolve(t *testing.T) {
 		"member U1", "member U2", "merged U2 U1", "member U3", "cancelled U3", "member U4", "merged U4 U3",
 		"guest V1 1", "identity oa x X V1", "guest V2 2", "merged V2 V1", "guest V3 3", "merged V3 U1", "identity oa y Y U1",
 		"identity oa z Z U3", "guest V5 5", "merged V5 U3", "identity oa n N -",
+		"member U6", "phone U6 p6", "guest V6 6", "merged V6 U6", "identity mp s s U6",
 	}
 	for _, c := range []struct {
 		name string
@@ -58,6 +62,10 @@ func TestResolve(t *testing.T) {
 		{"a guest is followed into a guest", SessionRef{UserID: "V2", Kind: Guest}, "guest V1"},
 		{"a guest is not followed into a member", SessionRef{UserID: "V3", Kind: Guest}, "dead"},
 		{"unless the sealed unionid is the member's", SessionRef{UserID: "V3", Kind: Guest, UnionID: "Y"}, "member U1"},
+		{"a member with a phone", SessionRef{UserID: "U6", Kind: Member}, "member U6 with a phone"},
+		{"or the sealed stand-in is", SessionRef{UserID: "V6", Kind: Guest, AppID: "mp", OpenID: "s", UnionID: "s"}, "member U6 with a phone"},
+		{"which a unionid of that name is not", SessionRef{UserID: "V6", Kind: Guest, AppID: "mp", OpenID: "t", UnionID: "s"}, "dead"},
+		{"nor the same openid in another app", SessionRef{UserID: "V6", Kind: Guest, AppID: "oa", OpenID: "s", UnionID: "s"}, "dead"},
 		{"another's unionid proves nothing", SessionRef{UserID: "V3", Kind: Guest, UnionID: "X"}, "dead"},
 		{"nor does one that nobody has", SessionRef{UserID: "V3", Kind: Guest, UnionID: "Q"}, "dead"},
 		{"nor one without a user", SessionRef{UserID: "V3", Kind: Guest, UnionID: "N"}, "dead"},
@@ -262,8 +270,9 @@ func (w *world) counts() string {
 	return w.lines(`SELECT (SELECT count(*) FROM wxgate_revocation) || ' ' || (SELECT count(*) FROM wxgate_invalidation)`)[0]
 }
 
-// phone_idle will ask when a member was last here; to know it within a day, a
-// visit of a known member writes once a day.
+// phone_idle asks when a member was last here; to know it within a day, a visit
+// of a known member writes once a day. A session may live for months without a
+// Link, so Resolve notes it too.
 func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Rules{}, "member U1", "identity oa x X U1")
@@ -277,5 +286,12 @@ func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 		diff(t, "while he is away", first, seen())
 		w.link(at("oa", "x"))
 		diff(t, "after a day", strconv.FormatInt(millis(time.Now()), 10), seen())
+		second := seen()
+		time.Sleep(23 * time.Hour)
+		w.resolved(SessionRef{ID: "s", UserID: "U1", Kind: Member})
+		diff(t, "a session's request within a day", second, seen())
+		time.Sleep(time.Hour)
+		w.resolved(SessionRef{ID: "s", UserID: "U1", Kind: Member, IssuedAt: time.Unix(1, 0)})
+		diff(t, "a session's request after a day", strconv.FormatInt(millis(time.Now()), 10), seen())
 	})
 }
