@@ -273,10 +273,15 @@ const amrWeChat = "wechat"
 func (s *Site) current(ctx context.Context, sess *session.Session) (account.Resolved, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return s.Accounts.Resolve(ctx, account.SessionRef{
-		ID: sess.ID, UserID: sess.UserID, Kind: account.Kind(sess.Kind), UnionID: sess.UnionID,
-		IssuedAt: time.Unix(sess.IssuedAt, 0),
-	})
+	return s.Accounts.Resolve(ctx, sessionRef(sess))
+}
+
+// sessionRef is a session as the account store asks for it.
+func sessionRef(sess *session.Session) account.SessionRef {
+	return account.SessionRef{
+		ID: sess.ID, UserID: sess.UserID, Kind: account.Kind(sess.Kind),
+		AppID: sess.AppID, OpenID: sess.OpenID, UnionID: sess.UnionID, IssuedAt: time.Unix(sess.IssuedAt, 0),
+	}
 }
 
 // live says whether a session of nobody, which Identify has nothing to ask

@@ -128,7 +128,7 @@ func (s *Site) entryOf(sess *session.Session, res account.Resolved) entry {
 	if s.cfg.ClaimOpenID {
 		e.openidClaim = sess.OpenID
 	}
-	if s.cfg.ClaimUnionID {
+	if s.cfg.ClaimUnionID && sess.UnionID != sess.OpenID { // else it only stands in for one
 		e.unionid = sess.UnionID
 	}
 	if s.holdsWeChat(sess) {

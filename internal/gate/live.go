@@ -154,10 +154,7 @@ func (l *Live) Sweep(ctx context.Context) {
 func (l *Live) revoked(ctx context.Context, q *liveRequest) bool {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	res, err := l.accounts.Resolve(ctx, account.SessionRef{
-		ID: q.sess.ID, UserID: q.sess.UserID, Kind: account.Kind(q.sess.Kind), UnionID: q.sess.UnionID,
-		IssuedAt: time.Unix(q.sess.IssuedAt, 0),
-	})
+	res, err := l.accounts.Resolve(ctx, sessionRef(&q.sess))
 	switch {
 	case err == nil:
 		return res.UserID != q.who.id
