@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -249,12 +250,48 @@ func TestSecondPhoneFollowsTheLogin(t *testing.T) {
 	for range 2 { // with the guest's token, then with that of the member
 		one.get("/goods")
 		id, kind, previous := rg.identityOf()
-		_, rest, _ := strings.Cut(rg.last().Header.Get("X-User-Assertion"), ".")
-		payload, _, _ := strings.Cut(rest, ".")
-		claims, err := base64.RawURLEncoding.DecodeString(payload)
-		must(t, err)
-		if id != member || kind != "member" || previous != guest || !strings.Contains(string(claims), `"amr":["wechat"]`) {
+		claims := rg.claims()
+		if id != member || kind != "member" || previous != guest || !strings.Contains(claims, `"amr":["wechat"]`) {
 			t.Errorf("%s %s, previously %s, with %s; want %s", kind, id, previous, claims, member)
 		}
+	}
+}
+
+// claims is what the last request's assertion says.
+func (rg *rig) claims() string {
+	rg.t.Helper()
+	_, rest, _ := strings.Cut(rg.last().Header.Get("X-User-Assertion"), ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	claims, err := base64.RawURLEncoding.DecodeString(payload)
+	must(rg.t, err)
+	return string(claims)
+}
+
+// In an app that is bound to no Open Platform account the openid does what a
+// unionid does elsewhere, and the shop is never told that it is one.
+func TestAnUnboundAppIsServedByItsOpenIDs(t *testing.T) {
+	rg := newRig(t, func(c *Config) {
+		c.Account.StandIns, c.ClaimOpenID, c.ClaimUnionID = map[string]bool{testAppID: true}, true, true
+	})
+	rg.wechat.SetApp(wechattest.App{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}})
+	person := wechattest.Person{Name: "wang", Follower: true}
+	one, two := rg.wechatBrowser(person), rg.wechatBrowser(person)
+	one.get("/goods")
+	guest, _, _ := rg.identityOf()
+	two.get("/goods")
+	if got := two.get("/me/orders"); got.StatusCode != http.StatusOK || slices.Contains(two.hops, "/wxgate/login") {
+		t.Errorf("%d after %v: knowing him needs no page", got.StatusCode, two.hops)
+	}
+	member, kind, previous := rg.identityOf()
+	if kind != "member" || previous != guest {
+		t.Errorf("he is %s %s, previously %s, want a member after %s", kind, member, previous, guest)
+	}
+	one.get("/goods")
+	if id, _, _ := rg.identityOf(); id != member {
+		t.Errorf("his other phone is %s's, want %s's", id, member)
+	}
+	claims := rg.claims()
+	if !strings.Contains(claims, rg.wechat.OpenID("wang", testAppID)) || strings.Contains(claims, "unionid") {
+		t.Errorf("the shop is told %s", claims)
 	}
 }
