@@ -17,7 +17,7 @@ type applier struct {
 func (a *applier) apply() error {
 	for _, step := range []func() error{
 		a.nameNewUser, a.storeGuest, a.attachPhone, a.giveUnionID, a.storeIdentity, a.dropStandIn, a.storeVisitor,
-		a.merge, a.openConflict, a.closeConflicts, a.touch,
+		a.merge, a.openConflict, a.closeMade, a.touch,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -168,19 +168,10 @@ func (a *applier) storeVisitor() error {
 		a.in.AppID, a.in.OpenID, a.plan.setVisitor, millis(a.now))
 }
 
-// merge replaces guests. Other visitor rows of theirs, which an openid map may
-// have made, become the survivor's, or go where he is a member.
+// merge replaces guests.
 func (a *applier) merge() error {
-	to := a.plan.into
 	for _, from := range a.plan.merges {
-		query, args := `UPDATE wxgate_visitor SET guest_id = ? WHERE guest_id = ?`, []any{to.id, from.id}
-		if to.kind == Member {
-			query, args = `DELETE FROM wxgate_visitor WHERE guest_id = ?`, []any{from.id}
-		}
-		if err := a.exec(query, args...); err != nil {
-			return fmt.Errorf("moving visitors: %w", err)
-		}
-		if err := a.replace(from, to); err != nil {
+		if err := a.replace(from, a.plan.into); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 type change struct {
 	ctx     context.Context
 	tx      *sql.Tx
+	db      *DB
 	at      time.Time
 	events  []Event
 	changed []Invalidation
@@ -49,6 +50,15 @@ type survivor struct {
 // replace merges a user into another. Whoever answered to him answers to the
 // survivor from now on, in one hop.
 func (c *change) replace(from *user, to survivor) error {
+	// Visitor rows of his, which an openid map may have made, become the
+	// survivor's, or go where he is a member.
+	query, args := `UPDATE wxgate_visitor SET guest_id = ? WHERE guest_id = ?`, []any{to.id, from.id}
+	if to.kind == Member {
+		query, args = `DELETE FROM wxgate_visitor WHERE guest_id = ?`, []any{from.id}
+	}
+	if err := c.exec(query, args...); err != nil {
+		return fmt.Errorf("moving visitors: %w", err)
+	}
 	// An earlier merge counts anew, for the shop may not have heard of it yet,
 	// and sorts just behind the user that it comes along with.
 	err := c.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = ? WHERE merged_into = ?`, to.id, millis(c.at)-1, from.id)

@@ -79,8 +79,8 @@ func (a *applier) watchRebinding() error {
 	return nil
 }
 
-// closeConflicts ends what was refused before and is made now.
-func (a *applier) closeConflicts() error {
+// closeMade ends what was refused before and is made now.
+func (a *applier) closeMade() error {
 	made := []any{"", "", ""}
 	if a.plan.linkRow {
 		made[0] = wantsRow(a.in.AppID, a.in.OpenID, a.unionID)
@@ -94,36 +94,9 @@ func (a *applier) closeConflicts() error {
 	if made[0] == made[1] && made[1] == made[2] { // nothing
 		return nil
 	}
-	over, err := a.readConflicts(`SELECT id, code, parties FROM wxgate_conflict WHERE wants IN (?, ?, ?) AND closed IS NULL`, made...)
+	over, err := readConflictRecords(a.ctx, a.tx, `WHERE wants IN (?, ?, ?) AND open_as IS NOT NULL`, nil, made...)
 	if err != nil {
-		return fmt.Errorf("reading conflicts: %w", err)
+		return err
 	}
-	for _, c := range over {
-		if err := a.exec(`UPDATE wxgate_conflict SET closed = ?, open_as = NULL WHERE id = ?`, millis(a.now), c.ID); err != nil {
-			return fmt.Errorf("closing a conflict: %w", err)
-		}
-		if err := a.emit(EventConflictClosed, c.ID, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a *applier) readConflicts(query string, args ...any) ([]Conflict, error) {
-	rows, err := a.tx.QueryContext(a.ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var found []Conflict
-	for rows.Next() {
-		var c Conflict
-		var parties string
-		if err := rows.Scan(&c.ID, &c.Code, &parties); err != nil {
-			return nil, err
-		}
-		c.Parties = strings.Split(parties, "\n")
-		found = append(found, c)
-	}
-	return found, rows.Err()
+	return a.closeConflicts(over)
 }

@@ -38,6 +38,10 @@ type user struct {
 	sessionsFrom time.Time
 	hasPhone     bool
 
+	// What operations read besides.
+	phoneSealed string
+	cancelledAt time.Time
+
 	unionIDs []unionIDKey // that are his
 	visits   []openID     // whose visitor rows name him
 	imported bool         // has imported rows

@@ -179,31 +179,30 @@ var ErrUnknownUser = errors.New("unknown user")
 // under ids that were merged into him included. A replaced id stands for its
 // survivor. Errors: ErrUnknownUser, ErrNoReason.
 func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
-	if err := by.check(); err != nil {
-		return err
-	}
-	var inv Invalidation
-	err := db.inTx(ctx, func(tx *sql.Tx) error {
-		survivor, err := text(ctx, tx, `SELECT coalesce(merged_into, id) FROM wxgate_user WHERE id = ?`, id)
+	_, err := db.operate(ctx, by, func(c *change) error {
+		who, err := person(ctx, c.tx, id)
 		if err != nil {
 			return err
 		}
-		if survivor == "" {
-			return ErrUnknownUser
-		}
-		// Sessions know their birth in seconds: those of this second die too.
-		from := millis(time.Now().Truncate(time.Second).Add(time.Second))
-		_, err = tx.ExecContext(ctx, `UPDATE wxgate_user SET sessions_from = ? WHERE id = ? OR merged_into = ?`, from, survivor, survivor)
-		if err != nil {
+		if err := c.endSessions(who.id); err != nil {
 			return err
 		}
-		inv = Invalidation{UserID: survivor}
-		return invalidate(ctx, tx, &inv)
+		return c.record(by, ActionRevoke, who.id, struct{}{})
 	})
 	if err != nil {
 		return fmt.Errorf("revoking the sessions of a user: %w", err)
 	}
-	db.changed([]Invalidation{inv})
+	return nil
+}
+
+// endSessions ends all sessions of a user and of those who answer to him.
+func (c *change) endSessions(id string) error {
+	// Sessions know their birth in seconds: those of this second die too.
+	from := millis(c.at.Truncate(time.Second).Add(time.Second))
+	if err := c.exec(`UPDATE wxgate_user SET sessions_from = ? WHERE id = ? OR merged_into = ?`, from, id, id); err != nil {
+		return fmt.Errorf("ending sessions: %w", err)
+	}
+	c.changed = append(c.changed, Invalidation{UserID: id})
 	return nil
 }
 

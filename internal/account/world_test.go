@@ -162,7 +162,7 @@ func (w *world) said(out Outcome) string {
 		case Merged:
 			said = append(said, fmt.Sprintf("merged %s>%s", w.name(d.From, d.FromKind), w.name(d.To, d.ToKind)))
 		case Linked:
-			said = append(said, fmt.Sprintf("linked %s/%s", d.AppID, d.OpenID))
+			said = append(said, fmt.Sprintf("%s %s/%s", strings.TrimPrefix(string(e.Type), "identity."), d.AppID, d.OpenID))
 		case Conflict:
 			said = append(said, strings.TrimPrefix(string(e.Type), "conflict."))
 		case Bound:
@@ -225,8 +225,13 @@ func broken() map[string]string {
 		"a unionid of a replaced user":      `SELECT n.unionid FROM wxgate_unionid n JOIN wxgate_user u ON u.id = n.user_id WHERE u.merged_into IS NOT NULL`,
 		"a visitor of a replaced guest":     `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.merged_into IS NOT NULL`,
 		"a visitor who is a member":         `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.kind = 'member'`,
-		"a member merged by a Link":         `SELECT id FROM wxgate_user WHERE kind = 'member' AND merged_at > 1`,
-		"an orphaned guest": `SELECT id FROM wxgate_user u WHERE kind = 'guest' AND merged_into IS NULL
+		"a member merged by a Link": `SELECT id FROM wxgate_user u WHERE kind = 'member' AND merged_at > 1 AND NOT EXISTS (SELECT 1 FROM wxgate_event e
+			WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id AND json_extract(e.data, '$.reason') IN ('operator', 'proved'))`,
+		"a phone of who is gone":     `SELECT id FROM wxgate_user WHERE phone_key IS NOT NULL AND (merged_into IS NOT NULL OR cancelled IS NOT NULL)`,
+		"a phone that is half there": `SELECT id FROM wxgate_user WHERE (phone_key IS NULL) <> (phone_sealed IS NULL)`,
+		"a row of who is gone": `SELECT u.id FROM wxgate_user u WHERE (merged_into IS NOT NULL OR cancelled > 1) AND EXISTS (
+			SELECT 1 FROM wxgate_unionid WHERE user_id = u.id UNION ALL SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
+		"an orphaned guest": `SELECT id FROM wxgate_user u WHERE kind = 'guest' AND merged_into IS NULL AND cancelled IS NULL
 			AND NOT EXISTS (SELECT 1 FROM wxgate_unionid WHERE user_id = u.id) AND NOT EXISTS (SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
 		"a unionid without an identity":      `SELECT unionid FROM wxgate_unionid n WHERE NOT EXISTS (SELECT 1 FROM wxgate_identity WHERE unionid = n.unionid)`,
 		"an identity that is also a visitor": `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_identity i USING (appid, openid) WHERE i.unionid IS NOT NULL`,

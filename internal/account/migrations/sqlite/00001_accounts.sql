@@ -142,7 +142,20 @@ CREATE TABLE wxgate_newcomer (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wxgate_newcomer_created ON wxgate_newcomer (created);
 
+-- What operators did.
+CREATE TABLE wxgate_operation (
+	id      TEXT PRIMARY KEY,
+	time    INTEGER NOT NULL,
+	action  TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	reason  TEXT NOT NULL,
+	detail  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX wxgate_operation_time ON wxgate_operation (time, id);
+CREATE INDEX wxgate_operation_subject ON wxgate_operation (subject, time);
+
 -- +goose Down
+DROP TABLE wxgate_operation;
 DROP TABLE wxgate_newcomer;
 DROP TABLE wxgate_data_key;
 DROP TABLE wxgate_assertion_key;
