@@ -120,8 +120,8 @@ func readTencent(body []byte) error {
 // tc3Call is what TC3-HMAC-SHA256 signs.
 type tc3Call struct {
 	host, service string
-	payload               []byte
-	time                  time.Time
+	payload       []byte
+	time          time.Time
 }
 
 const tc3ContentType = "application/json; charset=utf-8"
