@@ -167,8 +167,9 @@ func openDataKey(ctx context.Context, tx *sql.Tx, s Sealer) ([]byte, error) {
 	}
 	switch {
 	case last == 0:
-		dataKey = make([]byte, dataKeySize)
-		_, _ = rand.Read(dataKey) // never fails
+		if dataKey, err = makeDataKey(ctx, tx); err != nil {
+			return nil, err
+		}
 	case dataKey == nil:
 		return nil, errors.New("they were stored under a secret that is not among those configured; " +
 			"put that `secret` back, behind the newer ones (if none was configured, it is the file .secret beside the database). " +
@@ -177,6 +178,23 @@ func openDataKey(ctx context.Context, tx *sql.Tx, s Sealer) ([]byte, error) {
 	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_data_key (id, sealed, created) VALUES (?, ?, ?)`,
 		last+1, s.Seal(dataKey), millis(time.Now()))
 	return dataKey, err
+}
+
+// makeDataKey makes the key of a database that keeps no numbers yet. Where it
+// keeps some, theirs is missing, and a new one would find none of them.
+func makeDataKey(ctx context.Context, tx *sql.Tx) ([]byte, error) {
+	var kept int
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM wxgate_user WHERE phone_key IS NOT NULL LIMIT 1) AS u`).Scan(&kept)
+	if err != nil {
+		return nil, err
+	}
+	if kept > 0 {
+		return nil, errors.New("the key that they were stored with is missing; put the table wxgate_data_key back from a backup. " +
+			"If there is none, the numbers are lost, and docs/operations.md says how to go on without them")
+	}
+	dataKey := make([]byte, dataKeySize)
+	_, _ = rand.Read(dataKey) // never fails
+	return dataKey, nil
 }
 
 // pruneDataKeys removes copies that were replaced long ago; never the newest.

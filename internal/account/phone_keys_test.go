@@ -113,6 +113,21 @@ func TestAWrongSecretIsAnErrorThatSaysWhatIsLost(t *testing.T) {
 	}
 }
 
+func TestAMissingDataKeyIsNotMadeAnewUnderStoredNumbers(t *testing.T) {
+	w := newWorld(t, Rules{}, "member U1")
+	givePhone(t, w.db, "U1", herPhone)
+	w.exec(`DELETE FROM wxgate_data_key`)
+	err := w.db.Unlock(t.Context(), secrets{"first"})
+	if err == nil || !strings.Contains(err.Error(), "wxgate_data_key") || !strings.Contains(err.Error(), "docs/operations.md") {
+		t.Errorf("unlocked: %v", err)
+	}
+	diff(t, "copies", []string(nil), sealedBy(t, w.db))
+
+	// What docs/operations.md says.
+	w.exec(`UPDATE wxgate_user SET phone_key = NULL, phone_sealed = NULL`)
+	must(t, w.db.Unlock(t.Context(), secrets{"first"}))
+}
+
 // Many instances start on a new database at once, and then change the secret.
 func TestADatabaseHasOneDataKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")
