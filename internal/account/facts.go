@@ -92,6 +92,8 @@ type facts struct {
 	replaced    unionIDKey // the stand-in that gives way to the given unionid; zero: none
 	sealed      *owner     // of the unionid sealed into the session
 	sessionUser string     // stands under the openid that the session was created with
+
+	torn bool // the users who were named have changed before they were read
 }
 
 // call is a Link under way.
@@ -114,6 +116,11 @@ func readFacts(ctx context.Context, q querier, c call) (*facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range []string{found.owner, found.holder, found.visitor, found.phone} {
+		if u := users[id]; id != "" && (u == nil || u.mergedInto != "" || u.cancelled) {
+			f.torn = true
+		}
+	}
 	f.ownerOf, f.phoneOwner, f.visitor = users[found.owner], users[found.phone], users[found.visitor]
 	switch holder := users[found.holder]; {
 	case holder == nil:
@@ -127,6 +134,7 @@ func readFacts(ctx context.Context, q querier, c call) (*facts, error) {
 	}
 	if f.came != nil && f.came.mergedInto != "" {
 		f.target, err = readUser(ctx, q, f.came.mergedInto)
+		f.torn = f.torn || f.target == nil || f.target.mergedInto != ""
 	}
 	return f, err
 }

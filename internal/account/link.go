@@ -56,7 +56,7 @@ func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	if p.writes() {
+	if p.writes() || f.torn {
 		return db.linkWriting(ctx, *c, f.lockSet())
 	}
 	if p.serve == newGuest { // stored nowhere
@@ -145,22 +145,18 @@ func (db *DB) snapshot(ctx context.Context, rules Rules) (Outcome, error) {
 	return out, nil
 }
 
-// decideReading decides in one read transaction, which locks nobody out. A
-// conflict that is open already is taken out of the plan.
+// decideReading decides without a transaction and locks nobody out. Whatever it
+// finds to write is decided again under locks, and so is what it read while it
+// changed. A conflict that is open already is taken out of the plan.
 func (db *DB) decideReading(ctx context.Context, c call) (f *facts, p plan, err error) {
 	err = retry(ctx, func() error {
-		tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback() }() // nothing was written
-		if f, err = readFacts(ctx, tx, c); err != nil {
+		if f, err = readFacts(ctx, db.read, c); err != nil {
 			return err
 		}
 		if p = decide(f); p.conflict == nil {
 			return nil
 		}
-		open, err := p.conflict.isOpen(ctx, tx)
+		open, err := p.conflict.isOpen(ctx, db.read)
 		if open {
 			p.conflict = nil
 		}
