@@ -24,6 +24,7 @@ import (
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/webhook"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
@@ -51,8 +52,8 @@ type App struct {
 	// Platform knows. Default: `wechat`.
 	FirstLogin string `json:"first_login,omitempty"`
 
-	// How many WeChat accounts a member may have: `one_to_one`. Default:
-	// `one_to_one`.
+	// How many WeChat accounts a member may have: `one_to_one` or
+	// `many_unionids`. Default: `one_to_one`.
 	Linking string `json:"linking,omitempty"`
 
 	// Whether visitors get a guest id before they log in: `on` or `off`.
@@ -61,6 +62,15 @@ type App struct {
 
 	// How user ids are made. Default: integers from 1000000000.
 	UserIDs *UserIDs `json:"user_ids,omitempty"`
+
+	// Lets the shop make the user ids of new members; `user_ids` makes those of
+	// guests then. Default: the gateway makes both.
+	NewMembers *NewMembers `json:"new_members,omitempty"`
+
+	// After how long without a visit a phone number alone no longer logs in a
+	// member who has a WeChat account, as a duration: the carrier may have given
+	// the number to somebody else. Default: `180d`.
+	PhoneIdle string `json:"phone_idle,omitempty"`
 
 	// Replaces the addresses of the WeChat platform.
 	Endpoints *Endpoints `json:"endpoints,omitempty"`
@@ -89,8 +99,10 @@ type App struct {
 	salt    string // of the secrets, so that what an old one sealed is not found in memory
 	wechat  *wechat.Client
 	metrics *metrics
-	start   int64 // of integer user ids
+	shop    *webhook.Endpoint // that makes user ids; nil: none
+	start   int64             // of integer user ids
 	stale   time.Duration
+	idle    time.Duration // of phones
 	mint    limit.Limit
 
 	rings map[string]*assertion.Keyring // by algorithm, loaded; one for each that a site signs with
@@ -121,7 +133,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
-	a.wechat, err = a.newClient()
+	if a.wechat, err = a.newClient(); err != nil {
+		return err
+	}
+	a.shop, err = a.newShop()
 	return err
 }
 
@@ -134,6 +149,7 @@ func (a *App) expand() error {
 	for i := range a.OfficialAccounts {
 		e.text("official_account", &a.OfficialAccounts[i].AppID)
 		e.secret("official_account "+a.OfficialAccounts[i].AppID, &a.OfficialAccounts[i].Secret)
+		e.text("unionid", &a.OfficialAccounts[i].UnionID)
 	}
 	if a.Endpoints == nil {
 		a.Endpoints = new(Endpoints)
@@ -143,6 +159,12 @@ func (a *App) expand() error {
 	}
 	if a.MintLimit == nil {
 		a.MintLimit = new(MintLimit)
+	}
+	if a.NewMembers != nil {
+		e.text("new_members", &a.NewMembers.URL)
+		for i := range a.NewMembers.Secrets {
+			e.secret("new_members secret", &a.NewMembers.Secrets[i])
+		}
 	}
 	e.text("database", &a.Database)
 	e.text("first_login", &a.FirstLogin)
@@ -155,6 +177,7 @@ func (a *App) expand() error {
 	e.secret("endpoints proxy", &a.Endpoints.Proxy)
 	a.start = e.number("user_ids", &a.UserIDs.Start)
 	a.stale = e.duration("stale_for", &a.StaleFor)
+	a.idle = e.duration("phone_idle", &a.PhoneIdle)
 	a.mint = limit.Limit{
 		Events: int(e.number("mint_limit", &a.MintLimit.Events)), Window: e.duration("mint_limit", &a.MintLimit.Window),
 	}
@@ -191,14 +214,14 @@ func (a *App) check() error {
 	}
 	oneOf := func(option, value string, allowed ...string) {
 		switch {
-		case value == "wechat_phone", value == "many_unionids":
+		case value == string(account.FirstLoginWeChatPhone):
 			refuse("%s: %s is not available in this version", option, value)
 		case value != "" && !slices.Contains(allowed, value):
 			refuse("%s: %q is none of: %s", option, value, strings.Join(allowed, ", "))
 		}
 	}
 	oneOf("first_login", a.FirstLogin, "wechat")
-	oneOf("linking", a.Linking, "one_to_one")
+	oneOf("linking", a.Linking, "one_to_one", "many_unionids")
 	oneOf("guests", a.Guests, "on", "off")
 	oneOf("sandbox", a.Sandbox, "on", "off")
 	oneOf("user_ids", a.UserIDs.Scheme, "integer", "uuid")
@@ -225,6 +248,8 @@ func (a *App) checkAccounts() (errs []error) {
 			errs = append(errs, fmt.Errorf("wxgate: official_account %s: the AppSecret is empty (is its environment variable set?)", o.AppID))
 		case seen[o.AppID]:
 			errs = append(errs, fmt.Errorf("wxgate: official_account %s is given twice", o.AppID))
+		case o.UnionID != "" && o.UnionID != "none":
+			errs = append(errs, fmt.Errorf("wxgate: official_account %s: unionid: %q is not none", o.AppID, o.UnionID))
 		}
 		seen[o.AppID] = true
 	}
@@ -262,6 +287,10 @@ func (a *App) deriveKeys(secrets []string) error {
 func (a *App) Start() error {
 	if err := a.checkSites(); err != nil {
 		return err
+	}
+	for appid := range a.standIns() {
+		a.log.Warn("unionid is none: openids stand in for unionids, so that nobody is recognised across apps; "+
+			"bind the app to the Open Platform account of the others if it can be bound", "appid", appid)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
@@ -335,17 +364,15 @@ func (a *App) Cleanup() error {
 	if a.wechat != nil {
 		a.wechat.Close()
 	}
+	if a.shop != nil {
+		a.shop.Close()
+	}
 	if a.shared == nil {
 		return nil
 	}
 	a.shared = nil
 	_, err := pool.Delete(a.poolKey)
 	return err
-}
-
-// rules is the account policy of this configuration.
-func (a *App) rules() account.Rules {
-	return account.Rules{FirstLogin: account.FirstLogin(a.FirstLogin), GuestsOff: a.Guests == "off"}
 }
 
 var (

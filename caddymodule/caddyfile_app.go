@@ -15,11 +15,17 @@ import (
 //	wxgate {
 //		secret           <secret>                 # repeatable
 //		database         sqlite:<path>
-//		official_account <appid> <secret>         # repeatable
+//		official_account <appid> <secret> {       # repeatable; the block may be left out
+//			unionid none
+//		}
 //		first_login      wechat
-//		linking          one_to_one
+//		linking          one_to_one|many_unionids
 //		guests           on|off
 //		user_ids         integer [<start>] | uuid
+//		new_members      <url> {
+//			secret <secret>                       # repeatable
+//		}
+//		phone_idle       <duration>
 //		endpoints {
 //			api   <url>
 //			open  <url>
@@ -70,13 +76,17 @@ func (p *parser) appOption(app *App, name string) error {
 	case "official_account":
 		return p.officialAccount(app)
 	case "first_login":
-		return p.mode(&app.FirstLogin, "wechat", "wechat_phone")
+		return p.firstLogin(app)
 	case "linking":
-		return p.mode(&app.Linking, "one_to_one", "many_unionids")
+		return p.choice(&app.Linking, "one_to_one", "many_unionids")
 	case "guests":
 		return p.choice(&app.Guests, "on", "off")
 	case "user_ids":
 		return p.userIDs(app)
+	case "new_members":
+		return p.newMembers(app)
+	case "phone_idle":
+		return p.value("phone_idle <duration>", &app.PhoneIdle)
 	case "endpoints":
 		return p.endpoints(app)
 	case "sandbox":
@@ -85,7 +95,7 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.value("stale_for <duration>", &app.StaleFor)
 	case "mint_limit":
 		return p.mintLimit(app)
-	case "redis", "mini_program", "website", "mobile_app", "sms", "webhook", "new_members", "phone_idle", "sms_budget":
+	case "redis", "mini_program", "website", "mobile_app", "sms", "webhook", "sms_budget":
 		p.skip(name)
 		return nil
 	default:
@@ -123,29 +133,56 @@ func (p *parser) officialAccount(app *App) error {
 	if slices.ContainsFunc(app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == appid }) {
 		return p.Errf("appid '%s' is repeated", appid)
 	}
-	app.OfficialAccounts = append(app.OfficialAccounts, OfficialAccount{AppID: appid, Secret: Secret(secret)})
+	account := OfficialAccount{AppID: appid, Secret: Secret(secret)}
 	if p.NextArg() {
 		return p.Errf("surplus word, usage: %s", usage)
 	}
-	return p.lines(func(name string) error {
+	err := p.lines(func(name string) error {
 		if name != "unionid" {
 			return p.unknown(name)
 		}
-		p.skip(name)
-		return nil
+		return p.choice(&account.UnionID, "none")
 	})
+	app.OfficialAccounts = append(app.OfficialAccounts, account)
+	return err
 }
 
-// mode is a choice of which this version has the first word only.
-func (p *parser) mode(target *string, here, later string) error {
-	name := p.Val()
-	if err := p.choice(target, here, later); err != nil {
+// firstLogin is a choice of which this version has the first word only.
+func (p *parser) firstLogin(app *App) error {
+	if err := p.choice(&app.FirstLogin, "wechat", "wechat_phone"); err != nil {
 		return err
 	}
-	if *target == later {
-		p.skip(name + " " + later)
+	if app.FirstLogin == "wechat_phone" {
+		p.skip("first_login wechat_phone")
 	}
 	return nil
+}
+
+func (p *parser) newMembers(app *App) error {
+	const usage = "new_members <url>"
+	if err := p.once(p.Val(), app.NewMembers != nil); err != nil {
+		return err
+	}
+	n := new(NewMembers)
+	app.NewMembers = n
+	if err := p.args(usage, &n.URL); err != nil {
+		return err
+	}
+	if p.NextArg() {
+		return p.Errf("surplus word '%s'", p.Val())
+	}
+	if !p.opensBlock() {
+		return p.Errf("a block with a secret is missing after '%s'", usage)
+	}
+	return p.lines(func(name string) error {
+		if name != "secret" {
+			return p.unknown(name)
+		}
+		var s Secret
+		err := p.secret("secret <secret>", &s)
+		n.Secrets = append(n.Secrets, s)
+		return err
+	})
 }
 
 func (p *parser) userIDs(app *App) error {

@@ -11,6 +11,25 @@ type OfficialAccount struct {
 	// The AppSecret that belongs to the appid. Placeholders such as
 	// `{env.WX_OA_SECRET}` keep it out of the configuration.
 	Secret Secret `json:"secret"`
+
+	// `none` for an app that is bound to no Open Platform account, where WeChat
+	// never tells a unionid: its openids stand in for unionids, and its members
+	// are joined with those of other apps by nothing but a phone. Default: the
+	// app is bound, and nobody is linked or logged in before his unionid is
+	// known.
+	UnionID string `json:"unionid,omitempty"`
+}
+
+// NewMembers lets the shop make the user ids of new members.
+type NewMembers struct {
+	// The URL that is asked, http or https.
+	URL string `json:"url"`
+
+	// Secrets that the questions are signed with in the way of Standard
+	// Webhooks: `whsec_` and 24 to 64 random bytes in base64. To change the
+	// secret, add the new one, let the shop change its own, and remove the old
+	// one.
+	Secrets []Secret `json:"secrets"`
 }
 
 // UserIDs says how user ids are made.

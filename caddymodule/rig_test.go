@@ -49,7 +49,8 @@ func newRig(t *testing.T) *rig {
 }
 
 // config is a whole Caddyfile. In its parts PORT is the gateway's port, SHOP
-// the shop's address and GATE a wxgate block with a login line for /me.
+// the shop's address, GATE a wxgate block with a login line for /me, and MAKER
+// the URL of a shop that makes user ids.
 func (rg *rig) config(app, sites string) string {
 	app += fmt.Sprintf("\nofficial_account %s %q\nendpoints {\n\tapi %s\n\topen %s\n}\n", testAppID, testSecret, rg.wechat.URL, rg.wechat.URL)
 	return rg.expand(globals(rg.t, app) + sites)
@@ -57,6 +58,9 @@ func (rg *rig) config(app, sites string) string {
 
 func (rg *rig) expand(s string) string {
 	const gate = "wxgate {\nexternal_url http://127.0.0.1:PORT\nlogin /me/* /early/me/*\nbypass /pay/notify\npublic /static/*\n}"
+	if strings.Contains(s, "MAKER") {
+		s = strings.ReplaceAll(s, "MAKER", newMaker(rg.t).URL)
+	}
 	return strings.NewReplacer("PORT", rg.port, "SHOP", rg.shop.addr).Replace(strings.ReplaceAll(s, "GATE", gate))
 }
 

@@ -1,0 +1,52 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/webhook"
+)
+
+// rules is the account policy of this configuration.
+func (a *App) rules() account.Rules {
+	r := account.Rules{
+		FirstLogin: account.FirstLogin(a.FirstLogin), Linking: account.Linking(a.Linking), GuestsOff: a.Guests == "off",
+		PhoneIdle: a.idle, StandIns: a.standIns(),
+	}
+	if a.shop != nil {
+		r.MakeUserID = func(ctx context.Context, n account.Newcomer) (string, error) {
+			return a.shop.MakeUserID(ctx, webhook.NewMember{
+				Key: n.Key, GuestID: n.GuestID, Phone: string(n.Phone), AppID: n.AppID, OpenID: n.OpenID, UnionID: n.UnionID,
+			})
+		}
+	}
+	return r
+}
+
+// standIns are the apps whose openids stand in for unionids.
+func (a *App) standIns() map[string]bool {
+	apps := map[string]bool{}
+	for _, o := range a.OfficialAccounts {
+		if o.UnionID == "none" {
+			apps[o.AppID] = true
+		}
+	}
+	return apps
+}
+
+// newShop prepares to ask the shop for user ids, if it makes them.
+func (a *App) newShop() (*webhook.Endpoint, error) {
+	if a.NewMembers == nil {
+		return nil, nil
+	}
+	cfg := webhook.Config{URL: a.NewMembers.URL}
+	for _, s := range a.NewMembers.Secrets {
+		cfg.Secrets = append(cfg.Secrets, string(s))
+	}
+	e, err := webhook.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("wxgate: new_members: %w", err)
+	}
+	return e, nil
+}
