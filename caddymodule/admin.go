@@ -143,7 +143,7 @@ type adminCall struct {
 func (c *adminCall) borrow() (giveBack func(), err error) {
 	value, err := caddy.ActiveContext().AppIfConfigured("wxgate")
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, newProblem(http.StatusServiceUnavailable, "not_configured", "the running configuration has no wxgate block")
+		return nil, newProblem(http.StatusServiceUnavailable, "not_configured", "no configuration with a wxgate block is running")
 	}
 	if err != nil {
 		return nil, err

@@ -68,17 +68,21 @@ func (c *call) exchange(method, path string, body []byte, out any) error {
 // request makes a request for the path behind /wxgate/. A stream sets its own
 // content type.
 func (c *call) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
-	host := "127.0.0.1" // of a unix socket, which has none
-	if addr, err := c.network(); err != nil {
-		return nil, err
-	} else if !addr.IsUnixNetwork() {
-		host = addr.JoinHostPort(0)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+host+adminPrefix+path, body)
+	addr, err := c.network()
 	if err != nil {
-		return nil, usageError(err.Error())
+		return nil, err
 	}
-	r.Header.Set("Origin", "http://"+host) // asked for by enforce_origin
+	origin := "http://127.0.0.1" // of a unix socket, which has none
+	if !addr.IsUnixNetwork() {
+		origin = "http://" + addr.JoinHostPort(0)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, origin+adminPrefix+path, body)
+	if err != nil {
+		return nil, usageError(fmt.Sprintf("--address %s: %v", c.address, err))
+	}
+	if !addr.IsUnixNetwork() {
+		r.Header.Set("Origin", origin) // asked for by enforce_origin
+	}
 	return r, nil
 }
 
