@@ -13,6 +13,7 @@ import (
 func listRoutes() []adminRoute {
 	return []adminRoute{
 		get("events", serveEvents),
+		get("report/first-login", serveFirstLogin),
 		get("conflicts", serveConflicts),
 		post("conflicts/close", serveCloseConflict),
 		post("operations/list", serveOperations),
@@ -42,6 +43,7 @@ type eventsView struct {
 	Lost   bool        `json:"lost,omitempty"`
 }
 
+// serveEvents answers with what follows a position, or with the newest events.
 func serveEvents(c *adminCall) error {
 	after, err := c.number("after", 0)
 	if err != nil {
@@ -51,7 +53,12 @@ func serveEvents(c *adminCall) error {
 	if err != nil {
 		return err
 	}
-	page, err := c.db.Events(c, after, limit)
+	var page account.EventPage
+	if c.r.URL.Query().Has("after") {
+		page, err = c.db.Events(c, after, limit)
+	} else {
+		page, err = c.db.LastEvents(c, limit)
+	}
 	if err != nil {
 		return err
 	}
@@ -135,6 +142,20 @@ func serveOperations(c *adminCall) error {
 		view.Next = list[in.Limit-1].ID
 	}
 	return c.answer(view)
+}
+
+// firstLoginView is what to expect of a change of first_login, which is Now.
+type firstLoginView struct {
+	Now string `json:"first_login"`
+	account.FirstLoginReport
+}
+
+func serveFirstLogin(c *adminCall) error {
+	report, err := c.db.FirstLoginReport(c)
+	if err != nil {
+		return err
+	}
+	return c.answer(firstLoginView{c.app.FirstLogin, report})
 }
 
 // number reads a parameter of the URL. What names a person is never one.

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,33 +14,43 @@ const followEvery = time.Second
 
 func eventCommands(o *options) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "event <command>", Short: "Read the events that the gateway tells the shop"})
-	var after int64
+	var after string
 	var limit int
 	list := o.command(leaf{
-		use: "list", short: "List events, the oldest first",
-		long:    "Lists events from a position on. The last line names the position behind them, for the next call.",
+		use: "list", short: "List the newest events, or those behind a position",
+		long: "Lists the newest events, or those behind a position, the oldest first. The last line\n" +
+			"names the position for the next call.",
 		example: "event list --limit 20\nevent list --after 1500 --json",
 		run:     func(c *call) error { return c.listEvents(after, limit) },
 	})
-	list.Flags().Int64Var(&after, "after", 0, "begin behind this position")
-	list.Flags().IntVar(&limit, "limit", defaultLimit, "how many at most, up to 1000")
+	list.Flags().IntVar(&limit, "limit", 20, "how many at most, up to 1000")
 	follow := o.command(leaf{
 		use: "follow", short: "Print events as they come, until interrupted",
-		long:    "Prints events as they come. With --json each is one line of JSON.",
-		example: "event follow --after 1500\nevent follow --after 0 --json",
+		long: "Prints the newest events, or those behind a position, and then each as it comes.\n" +
+			"With --json each is one line of JSON.",
+		example: "event follow\nevent follow --after 1500 --json",
 		run:     func(c *call) error { return c.followEvents(after) },
 	})
-	follow.Flags().Int64Var(&after, "after", 0, "begin behind this position")
+	for _, sub := range []*cobra.Command{list, follow} {
+		sub.Flags().StringVar(&after, "after", "", "begin behind this `position`; 0 is before the oldest that is kept")
+	}
 	cmd.AddCommand(list, follow)
 	return cmd
 }
 
-func (c *call) events(after int64, limit int) (view eventsView, err error) {
-	err = c.get(fmt.Sprintf("events?after=%d&limit=%d", after, limit), &view)
+// events asks for what is behind a position, or for the newest events.
+func (c *call) events(after string, limit int) (view eventsView, err error) {
+	query := url.Values{"limit": {fmt.Sprint(limit)}}
+	if after != "" {
+		query.Set("after", after)
+	}
+	if err = c.get("events?"+query.Encode(), &view); err == nil && view.Lost {
+		fmt.Fprintln(c.err, "Events behind that position are missing: they were too old to be kept, or a backup was put back.")
+	}
 	return view, err
 }
 
-func (c *call) listEvents(after int64, limit int) error {
+func (c *call) listEvents(after string, limit int) error {
 	view, err := c.events(after, limit)
 	if err != nil {
 		return err
@@ -48,7 +59,7 @@ func (c *call) listEvents(after int64, limit int) error {
 		return c.printJSON(view)
 	}
 	if len(view.Events) == 0 {
-		c.say("No events after %d.", after)
+		c.say("No events.")
 		return nil
 	}
 	t := new(table)
@@ -68,9 +79,13 @@ func eventCells(e eventView) []string {
 }
 
 // followEvents prints until the user interrupts, which is a good end.
-func (c *call) followEvents(after int64) error {
+func (c *call) followEvents(after string) error {
+	limit := 10 // of the newest; of the rest all
 	for {
-		view, err := c.events(after, maxLimit)
+		if after != "" {
+			limit = maxLimit
+		}
+		view, err := c.events(after, limit)
 		if err != nil {
 			if c.Err() != nil {
 				return nil
@@ -82,7 +97,7 @@ func (c *call) followEvents(after int64) error {
 				return err
 			}
 		}
-		after = view.Next
+		after = fmt.Sprint(view.Next)
 		if len(view.Events) == maxLimit {
 			continue
 		}

@@ -69,6 +69,23 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) (page EventPag
 	return page, nil
 }
 
+// LastEvents returns the newest events of the feed, as Events does.
+func (db *DB) LastEvents(ctx context.Context, limit int) (EventPage, error) {
+	if err := db.placeEvents(ctx); err != nil {
+		return EventPage{}, fmt.Errorf("placing events: %w", err)
+	}
+	limit = min(max(limit, 1), maxEvents)
+	var before int64
+	err := retry(ctx, func() error {
+		return db.read.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM
+			(SELECT seq FROM wxgate_event WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?) AS e`, limit).Scan(&before)
+	})
+	if err != nil {
+		return EventPage{}, fmt.Errorf("reading events: %w", err)
+	}
+	return db.Events(ctx, before, limit)
+}
+
 // readEvents looks at the head after the events, for what is pruned or placed in
 // between must not look as if it had been so before.
 func (db *DB) readEvents(ctx context.Context, after int64, limit int) (EventPage, error) {

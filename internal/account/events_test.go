@@ -240,3 +240,32 @@ func TestACursorAheadOfTheFeedBeginsAnew(t *testing.T) {
 		t.Error("told again")
 	}
 }
+
+// Whoever wants to see what goes on now does not begin 90 days ago.
+func TestLastEvents(t *testing.T) {
+	db := newDB(t)
+	last := func(limit int) (lines []string, page EventPage) {
+		t.Helper()
+		page, err := db.LastEvents(t.Context(), limit)
+		must(t, err)
+		for _, e := range page.Events {
+			lines = append(lines, told(e))
+		}
+		return lines, page
+	}
+	if lines, page := last(2); len(lines) != 0 || page.Next != 0 {
+		t.Errorf("of none: %v %+v", lines, page)
+	}
+	for n := range 3 {
+		must(t, tell(t.Context(), db, "U", n))
+	}
+	lines, _ := last(3)
+	diff(t, "all", []string{"U 0", "U 1", "U 2"}, lines)
+	lines, page := last(2)
+	if diff(t, "the last two", []string{"U 1", "U 2"}, lines); page.Lost {
+		t.Error("a reader who begins has lost nothing")
+	}
+	must(t, tell(t.Context(), db, "U", 3))
+	lines, _ = pageOf(t, db, page.Next, 10)
+	diff(t, "what follows", []string{"U 3"}, lines)
+}
