@@ -8,7 +8,7 @@ func (d *decider) guardIncoming() {
 	switch {
 	case who == nil:
 		return
-	case who.cancelled, who.kind != d.in.UserKind, d.target != nil && d.target.cancelled: // G0
+	case who.cancelled, who.kind != d.in.UserKind: // G0
 		// A guest's token must never be a key to a member, not even where the
 		// two have one id.
 		return
@@ -17,7 +17,9 @@ func (d *decider) guardIncoming() {
 			d.say(CodeStaleGuest)
 			return
 		}
-		who = d.target
+		if who = d.target; who.cancelled { // G0
+			return
+		}
 	}
 	if who.kind == Member {
 		d.member = who

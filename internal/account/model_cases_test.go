@@ -186,7 +186,7 @@ func (c modelCase) model() *model {
 	}
 	for _, nodes := range c.Given.Records {
 		r := texts(nodes)
-		at, union := modelOpenID{r[0], r[1]}, modelUnionID{unionid: r[2]}
+		at, union := modelOpenID{r[0], r[1]}, modelUnionID{unionID: r[2]}
 		if r[2] == r[1] {
 			union.scope = r[0]
 		}
@@ -211,7 +211,7 @@ func (c modelCase) model() *model {
 func (m *model) do(in modelInput) (user string, code Code) {
 	switch in.Op {
 	case "unbind":
-		return in.UserID, m.unbind(in.UserID, modelUnionID{unionid: in.UnionID})
+		return in.UserID, m.unbind(in.UserID, modelUnionID{unionID: in.UnionID})
 	case "cancel":
 		return "", m.cancel(in.UserID)
 	case "operator_merge":
@@ -243,8 +243,8 @@ func (m *model) do(in modelInput) (user string, code Code) {
 		link.UserKind = Member
 	}
 	for at := range m.rows { // no two apps of the cases share an openid
-		if at.openid == in.SessionOpenID {
-			link.SessionAppID = at.app
+		if at.openID == in.SessionOpenID {
+			link.SessionAppID = at.appID
 		}
 	}
 	if in.SessionOpenID == in.OpenID {
@@ -262,10 +262,10 @@ func (m *model) caseRows() []string {
 		if !r.imported() {
 			user = m.owners[r.union]
 		}
-		lines = append(lines, strings.Join([]string{at.app, at.openid, r.union.unionid, user}, " "))
+		lines = append(lines, strings.Join([]string{at.appID, at.openID, r.union.unionID, user}, " "))
 	}
 	for at, guest := range m.visitors {
-		lines = append(lines, fmt.Sprintf("visitor %s %s %s", at.app, at.openid, guest))
+		lines = append(lines, fmt.Sprintf("visitor %s %s %s", at.appID, at.openID, guest))
 	}
 	return sorted(lines)
 }

@@ -15,6 +15,8 @@ type modelVisit struct {
 	user string // of the session, as the guards leave it
 	// What the codes are made of, the weightiest first.
 	refused, asked, missing, stale Code
+
+	settled bool // the openid is stored under the unionid
 }
 
 // link is the operation: the guards in their order, then the tables.
@@ -29,7 +31,9 @@ func (m *model) link(in Input) Outcome {
 	}
 	v.findUnion()
 	v.guardUser()
-	return v.outcome(v.guarded(), "")
+	user := v.guarded()
+	v.closeConflicts()
+	return v.outcome(user, "")
 }
 
 // findUnion takes the given unionid, else the stored one, else the stand-in.
@@ -38,7 +42,7 @@ func (v *modelVisit) findUnion() {
 	switch {
 	case v.in.OpenID == "":
 	case v.in.UnionID != "":
-		v.union = modelUnionID{unionid: v.in.UnionID}
+		v.union = modelUnionID{unionID: v.in.UnionID}
 	case known && !row.imported():
 		v.union = row.union
 	case v.rules.StandIns[v.in.AppID]:
@@ -60,7 +64,7 @@ func (v *modelVisit) guardUser() {
 	case u.into != "":
 		proof := v.union
 		if proof == (modelUnionID{}) {
-			proof = modelUnionID{unionid: v.in.SessionUnionID}
+			proof = v.sealed()
 		}
 		if u.kind == Guest && v.member(u.into) && v.owners[proof] != u.into {
 			v.user, v.stale = "", CodeStaleGuest
@@ -73,17 +77,26 @@ func (v *modelVisit) guardUser() {
 	}
 }
 
+// sealed is the unionid that the session was given, a stand-in where that was
+// its openid.
+func (v *modelVisit) sealed() modelUnionID {
+	if v.in.SessionUnionID == v.in.SessionOpenID {
+		return modelUnionID{v.in.SessionAppID, v.in.SessionOpenID}
+	}
+	return modelUnionID{unionID: v.in.SessionUnionID}
+}
+
 // guarded is G2, G3 and G6, then the tables.
 func (v *modelVisit) guarded() string {
 	row, known := v.rows[v.at]
 	if v.in.UnionID != "" {
-		if known && row.union.unionid != "" && !row.standIn() && row.union != v.union {
-			v.refuse(CodeUnionIDChanged, row.union.unionid, v.in.UnionID)
+		if known && row.union.unionID != "" && !row.standIn() && row.union != v.union {
+			v.refuse(CodeUnionIDChanged, wantRow(v.at, v.in.UnionID), v.at.appID, v.at.openID, v.in.UnionID)
 			return v.quarantine()
 		}
 		for at, r := range v.rows {
-			if at.app == v.at.app && at != v.at && r.union == v.union {
-				v.refuse(CodeOpenIDChanged, at.openid, v.in.UnionID)
+			if at.appID == v.at.appID && at != v.at && r.union == v.union {
+				v.refuse(CodeOpenIDChanged, wantRow(v.at, v.in.UnionID), v.at.appID, v.at.openID, v.in.UnionID)
 				return v.quarantine()
 			}
 		}
@@ -95,11 +108,14 @@ func (v *modelVisit) guarded() string {
 	if imported != "" { // G3, or G6 with a unionid
 		owner := v.owners[v.union]
 		if v.member(owner) && owner != imported || v.rules.Linking != ManyUnionIDs && v.bound(imported, v.union) {
-			v.refuse(CodeRepairConflict, imported, v.union.unionid)
+			v.refuse(CodeRepairConflict, wantRow(v.at, v.union.unionID), imported, v.union.unionID)
 			v.mergeFree(imported)
 			return imported
 		}
 		v.fill(imported)
+		if v.user != "" && v.member(v.user) {
+			v.user = imported
+		}
 	}
 	if v.guest() && !v.free(v.user, v.at) && v.owners[v.union] != v.user && v.user != v.ownGuest() {
 		v.user, v.stale = "", CodeGuestOwnedByOther
@@ -130,7 +146,7 @@ func (v *modelVisit) guest() bool { return v.user != "" && !v.member(v.user) }
 // ownGuest is the guest that stands at this openid: as its visitor, or under a
 // stand-in that a real unionid replaces.
 func (v *modelVisit) ownGuest() string {
-	if row, known := v.rows[v.at]; known && !row.imported() && row.union != v.union {
+	if row, known := v.rows[v.at]; known && row.standIn() && row.union != v.union {
 		if owner := v.owners[row.union]; !v.member(owner) {
 			return owner
 		}
@@ -142,9 +158,10 @@ func (v *modelVisit) ownGuest() string {
 	return guest
 }
 
-func (v *modelVisit) refuse(code Code, parties ...string) {
+// refuse says so, and opens a conflict. The first refusal counts.
+func (v *modelVisit) refuse(code Code, want string, parties ...string) {
 	v.refused = code
-	v.conflict(code, append(parties, v.at.app, v.at.openid, v.user)...)
+	v.conflict(code, want, parties...)
 }
 
 // quarantine is G2: what table N names, without writing.
@@ -172,8 +189,9 @@ func (v *modelVisit) fill(user string) {
 	before := v.owners[v.union]
 	v.owners[v.union] = user
 	v.insert()
-	if before != user {
-		v.merge(before, user)
+	v.merge(before, user)
+	if v.user == before {
+		v.user = "" // proven, and merged
 	}
 }
 
@@ -187,12 +205,13 @@ func (v *modelVisit) insert() {
 		delete(v.owners, row.union)
 	}
 	v.rows[v.at] = modelRow{union: v.union}
-	v.tell("identity.linked %s/%s", v.at.app, v.at.openid)
+	v.tell("identity.linked %s/%s", v.at.appID, v.at.openID)
 }
 
 // settle is the last line of the operation: all rows of the unionid get the
 // winner, and every replaced guest merges into him.
 func (v *modelVisit) settle(winner string) string {
+	v.settled = true
 	guests := []string{v.ownGuest(), v.owners[v.union]}
 	if v.guest() {
 		guests = append(guests, v.user)
@@ -235,14 +254,14 @@ func (v *modelVisit) tableW() string {
 	}
 	switch {
 	case v.member(owner) && owner != user: // W16
-		v.refuse(CodeWeChatBoundToOtherUser, owner)
+		v.refuse(CodeWeChatBoundToOtherUser, wantUnion(user, v.union), user, v.union.unionID, owner)
 		v.settle(owner)
-		if v.in.Outside || v.in.SessionAppID == v.at.app && v.in.SessionOpenID == v.at.openid {
+		if v.in.Outside || v.in.SessionAppID == v.at.appID && v.in.SessionOpenID == v.at.openID {
 			return user
 		}
 		return owner
 	case owner != user && v.rules.Linking != ManyUnionIDs && v.bound(user, v.union): // W18
-		v.refuse(CodeUserIDBoundToOtherWeChat, v.union.unionid)
+		v.refuse(CodeUserIDBoundToOtherWeChat, wantUnion(user, v.union), user, v.union.unionID)
 		if v.in.Outside {
 			return user
 		}
@@ -276,8 +295,8 @@ func (v *modelVisit) outcome(user string, code Code) Outcome {
 		out.Kind, out.Born = Guest, v.bornAt(user)
 	}
 	out.Code = cmp.Or(code, v.refused, v.asked, v.missing, v.stale, known)
-	if row := v.rows[v.at]; v.refused == "" && code == "" {
-		out.UnionID = row.union.unionid
+	if v.settled {
+		out.UnionID = v.union.unionID
 	}
 	return out
 }

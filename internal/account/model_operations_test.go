@@ -10,7 +10,7 @@ func (m *model) unbind(user string, union modelUnionID) Code {
 		return "last_credential"
 	}
 	m.drop(union)
-	m.tell("identity.unlinked %s", union.unionid)
+	m.tell("identity.unlinked %s", union.unionID)
 	return CodeOK
 }
 
@@ -95,7 +95,7 @@ func (m *model) retire(at modelOpenID) {
 func (m *model) rebind(app string) {
 	m.told = nil
 	for at, r := range m.rows {
-		if at.app != app || r.imported() || r.standIn() {
+		if at.appID != app || r.imported() || r.standIn() {
 			continue
 		}
 		owner := m.owners[r.union]

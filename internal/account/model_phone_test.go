@@ -1,5 +1,7 @@
 package account
 
+import "cmp"
+
 // unknown is table N: nobody knows the unionid. Imported is the member of this
 // openid's imported row, if it has one.
 func (v *modelVisit) unknown(imported string) string {
@@ -7,7 +9,7 @@ func (v *modelVisit) unknown(imported string) string {
 	if person == "" && v.user != "" && v.member(v.user) {
 		person = v.user
 	}
-	if v.at.openid != "" && person != "" {
+	if v.at.openID != "" && person != "" {
 		v.missing = CodeUnionIDMissing
 	}
 	if v.in.Phone != "" {
@@ -33,6 +35,9 @@ func (v *modelVisit) unknown(imported string) string {
 // keptGuest is N1 to N3c, and the row of guests that are not free.
 func (v *modelVisit) keptGuest(write bool) string {
 	v0 := v.visitors[v.at]
+	if !write {
+		v0 = cmp.Or(v0, v.ownGuest())
+	}
 	kept := v0
 	switch {
 	case v.user == "" || v.user == v0:
@@ -43,13 +48,14 @@ func (v *modelVisit) keptGuest(write bool) string {
 		v.user, v.stale = "", CodeGuestOwnedByOther
 	case v0 == "":
 		kept = v.user
+	case v.ownGuest() != v0: // linked already
 	default: // N3
 		kept = v.older(v.user, v0)
 	}
 	if kept == "" {
 		kept = v.newGuest()
 	}
-	if kept == "" || v.at.openid == "" || !write {
+	if kept == "" || v.at.openID == "" || !write {
 		return kept
 	}
 	v.store(kept)
@@ -88,7 +94,7 @@ func (v *modelVisit) tableN5(person string) (user string, done bool) {
 		person = owner
 	case owner == person:
 	case owner != "":
-		v.refuse(CodePhoneOwnedByOtherUser, owner)
+		v.refuse(CodePhoneOwnedByOtherUser, wantPhone(person, v.in.Phone), person, owner, v.in.Phone.String())
 		return "", false
 	case v.users[person].phone == "":
 		v.bindPhone(person, v.in.Phone)
@@ -96,7 +102,7 @@ func (v *modelVisit) tableN5(person string) (user string, done bool) {
 		v.refused = CodePhoneChangeNeedsFlow
 		return "", false
 	}
-	if v.at.openid != "" {
+	if v.at.openID != "" {
 		v.missing = CodeUnionIDMissing
 	}
 	if v.guest() && !v.free(v.user, v.at) {
@@ -125,7 +131,7 @@ func (v *modelVisit) tableP() string {
 	case current == "" && owner == "": // P1
 		return v.settle(v.newMember(v.in.Phone))
 	case current == "" && !many && v.bound(owner, v.union): // P4
-		v.refuse(CodePhoneBoundToOtherWeChat, owner, v.union.unionid)
+		v.refuse(CodePhoneBoundToOtherWeChat, wantUnion(owner, v.union), owner, v.union.unionID)
 		if session && v.in.Outside {
 			return kept
 		}
@@ -134,7 +140,7 @@ func (v *modelVisit) tableP() string {
 		return v.settle(owner)
 	case owner == current: // P2
 	case owner != "": // P7
-		v.refuse(CodePhoneOwnedByOtherUser, owner, current)
+		v.refuse(CodePhoneOwnedByOtherUser, wantPhone(current, v.in.Phone), current, owner, v.in.Phone.String())
 	case v.users[current].phone == "": // P5
 		v.bindPhone(current, v.in.Phone)
 	default: // P6

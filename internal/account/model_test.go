@@ -15,7 +15,7 @@ type model struct {
 	owners    map[modelUnionID]string // user id; empty: nobody yet
 	rows      map[modelOpenID]modelRow
 	visitors  map[modelOpenID]string
-	conflicts map[string]bool // open ones, by code and parties
+	conflicts map[modelConflict]bool // open ones
 
 	rules Rules
 	now   time.Time
@@ -25,8 +25,8 @@ type model struct {
 }
 
 type (
-	modelOpenID  struct{ app, openid string }
-	modelUnionID struct{ scope, unionid string } // scope: the app of a stand-in
+	modelOpenID  struct{ appID, openID string }
+	modelUnionID struct{ scope, unionID string } // scope: the app of a stand-in
 	modelUser    struct {
 		kind       Kind
 		born, seen time.Time
@@ -47,7 +47,7 @@ func newModel(rules Rules) *model {
 	}
 	return &model{
 		users: map[string]*modelUser{}, owners: map[modelUnionID]string{}, rows: map[modelOpenID]modelRow{},
-		visitors: map[modelOpenID]string{}, conflicts: map[string]bool{}, born: map[string]time.Time{}, rules: rules,
+		visitors: map[modelOpenID]string{}, conflicts: map[modelConflict]bool{}, born: map[string]time.Time{}, rules: rules,
 	}
 }
 
@@ -108,25 +108,18 @@ func (m *model) free(guest string, here modelOpenID) bool {
 	return len(m.rowsOf(guest)) == 0 && len(elsewhere) == 0
 }
 
-// older is the guest that survives another.
+// older is, of two guests who are not linked to the unionid, the one who
+// survives. Of two numbers the one with fewer digits is the smaller.
 func (m *model) older(a, b string) string {
-	linkedA, linkedB := len(m.rowsOf(a)) > 0, len(m.rowsOf(b)) > 0
+	numbers := a[0] <= '9' && b[0] <= '9'
 	switch {
-	case linkedA != linkedB:
-		if linkedA {
-			return a
-		}
+	case m.bornAt(a).Before(m.bornAt(b)):
+		return a
+	case m.bornAt(b).Before(m.bornAt(a)):
 		return b
-	case !m.bornAt(a).Equal(m.bornAt(b)):
-		if m.bornAt(a).Before(m.bornAt(b)) {
-			return a
-		}
-		return b
-	}
-	if len(a) != len(b) && a[0] < 'A' && b[0] < 'A' { // numbers
-		if len(a) < len(b) {
-			return a
-		}
+	case numbers && len(a) < len(b):
+		return a
+	case numbers && len(b) < len(a):
 		return b
 	}
 	return min(a, b)
@@ -219,13 +212,13 @@ func (m *model) stored() []string {
 	lines := []string{}
 	for at, r := range m.rows {
 		if r.imported() {
-			lines = append(lines, fmt.Sprintf("imported %s %s %s", at.app, at.openid, r.user))
+			lines = append(lines, fmt.Sprintf("imported %s %s %s", at.appID, at.openID, r.user))
 		} else {
-			lines = append(lines, fmt.Sprintf("identity %s %s [%s]%s %s", at.app, at.openid, r.union.scope, r.union.unionid, m.owners[r.union]))
+			lines = append(lines, fmt.Sprintf("identity %s %s [%s]%s %s", at.appID, at.openID, r.union.scope, r.union.unionID, m.owners[r.union]))
 		}
 	}
 	for at, guest := range m.visitors {
-		lines = append(lines, fmt.Sprintf("visitor %s %s %s", at.app, at.openid, guest))
+		lines = append(lines, fmt.Sprintf("visitor %s %s %s", at.appID, at.openID, guest))
 	}
 	for id, u := range m.users {
 		lines = append(lines, fmt.Sprintf("%s %s into=%s cancelled=%t phone=%s", u.kind, id, u.into, u.cancelled, string(u.phone)))
@@ -247,11 +240,55 @@ func (m *model) clone() *model {
 	return &c
 }
 
+// modelConflict is what was refused: to whom, and what was wanted.
+type modelConflict struct {
+	code          Code
+	parties, want string
+}
+
+// Wants are facts; once a Link makes one true, its conflicts are over.
+
+func wantRow(at modelOpenID, unionid string) string {
+	return fmt.Sprintf("row %s %s %s", at.appID, at.openID, unionid)
+}
+
+func wantUnion(user string, union modelUnionID) string {
+	return fmt.Sprintf("unionid %s %s", user, union.unionID)
+}
+
+func wantPhone(user string, phone Phone) string {
+	return fmt.Sprintf("phone %s %s", user, string(phone))
+}
+
+func (m *model) true(want string) bool {
+	for at, r := range m.rows {
+		if !r.imported() && (want == wantRow(at, r.union.unionID) || want == wantUnion(m.owners[r.union], r.union)) {
+			return true
+		}
+	}
+	for id, u := range m.users {
+		if u.phone != "" && want == wantPhone(id, u.phone) {
+			return true
+		}
+	}
+	return false
+}
+
 // conflict opens one, once.
-func (m *model) conflict(code Code, parties ...string) {
-	key := string(code) + " " + strings.Join(parties, " ")
-	if !m.conflicts[key] {
-		m.conflicts[key] = true
+func (m *model) conflict(code Code, want string, parties ...string) {
+	c := modelConflict{code, strings.Join(parties, " "), want}
+	if !m.conflicts[c] {
+		m.conflicts[c] = true
 		m.tell("conflict.opened %s", code)
+	}
+}
+
+// closeConflicts ends those whose want has come true.
+func (m *model) closeConflicts() {
+	for c := range m.conflicts {
+		if m.true(c.want) {
+			delete(m.conflicts, c)
+			m.tell("conflict.closed %s", c.code)
+		}
 	}
 }
