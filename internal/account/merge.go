@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Merging names two members of whom one replaces the other.
@@ -24,16 +23,15 @@ type Merging struct {
 func (db *DB) Merge(ctx context.Context, rules Rules, m Merging) (Outcome, error) {
 	out := Outcome{Kind: Member}
 	events, err := db.operate(ctx, m.By, func(c *change) error {
-		p, err := readMerge(ctx, c.tx, rules, m)
+		p, err := locked(c, func() (mergePlan, error) { return readMerge(ctx, c.tx, rules, m) })
 		if err != nil {
 			return err
 		}
-		out.UserID, out.Code = p.to.id, p.code
-		switch {
-		case p.from.id == p.to.id:
-			return nil
-		case p.code != CodeOK:
-			out.UserID = p.from.id
+		out.UserID, out.Code = p.to.who.id, p.code
+		if p.code != CodeOK {
+			out.UserID = p.from.who.id
+		}
+		if p.code != CodeOK || p.from.who.id == p.to.who.id {
 			return nil
 		}
 		return c.mergeMembers(rules, p, m.By)
@@ -47,71 +45,84 @@ func (db *DB) Merge(ctx context.Context, rules Rules, m Merging) (Outcome, error
 
 // mergePlan is what a Merge looks at and changes.
 type mergePlan struct {
-	from, to  *user
+	from, to  holding
 	code      Code
-	moves     []PersonIdentity
 	conflicts []ConflictRecord // between the two
+}
+
+func (p mergePlan) lockSet() lockSet {
+	l, to := p.from.lockSet(), p.to.lockSet()
+	l.users, l.unionIDs = append(l.users, to.users...), append(l.unionIDs, to.unionIDs...)
+	return l
 }
 
 func readMerge(ctx context.Context, q querier, rules Rules, m Merging) (p mergePlan, err error) {
 	p.code = CodeOK
-	if p.from, err = living(ctx, q, m.From); err != nil {
+	if p.from, err = holdsAsMember(ctx, q, m.From); err != nil {
 		return p, err
 	}
-	if p.to, err = living(ctx, q, m.To); err != nil {
+	if p.to, err = holdsAsMember(ctx, q, m.To); err != nil || p.from.who.id == p.to.who.id {
 		return p, err
 	}
-	if p.from.kind != Member || p.to.kind != Member {
-		return p, ErrNotMember
+	if rules.Linking != ManyUnionIDs && p.from.bindsScopeOf(p.to) {
+		p.code = CodeUserIDBoundToOtherWeChat
 	}
-	if p.moves, err = readIdentities(ctx, q, p.from.id); err != nil || p.from.id == p.to.id {
-		return p, err
-	}
-	if rules.Linking != ManyUnionIDs {
-		stay, err := readIdentities(ctx, q, p.to.id)
-		if err != nil {
-			return p, err
-		}
-		if slices.ContainsFunc(p.moves, func(a PersonIdentity) bool {
-			return slices.ContainsFunc(stay, func(b PersonIdentity) bool {
-				return a.UnionID != "" && b.UnionID != "" && a.scope() == b.scope()
-			})
-		}) {
-			p.code = CodeUserIDBoundToOtherWeChat
-		}
-	}
-	p.conflicts, err = openConflictsOf(ctx, q, p.from.id, p.to.id)
+	p.conflicts, err = openConflictsOf(ctx, q, p.from.who.id, p.to.who.id)
 	return p, err
 }
 
+func holdsAsMember(ctx context.Context, q querier, id string) (holding, error) {
+	who, err := living(ctx, q, id)
+	if err != nil {
+		return holding{}, err
+	}
+	if who.kind != Member {
+		return holding{}, ErrNotMember
+	}
+	return holds(ctx, q, who)
+}
+
+// bindsScopeOf says whether both have a unionid of one scope.
+func (h holding) bindsScopeOf(o holding) bool {
+	for _, a := range h.rows {
+		for _, b := range o.rows {
+			if a.UnionID != "" && b.UnionID != "" && a.weChat().scope == b.weChat().scope {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (c *change) mergeMembers(rules Rules, p mergePlan, by By) error {
-	exclusive := sql.NullString{String: p.to.id, Valid: rules.Linking != ManyUnionIDs}
-	err := c.exec(`UPDATE wxgate_unionid SET user_id = ?, exclusive_user_id = ? WHERE user_id = ?`, p.to.id, exclusive, p.from.id)
+	from, to := p.from.who, p.to.who
+	exclusive := sql.NullString{String: to.id, Valid: rules.Linking != ManyUnionIDs}
+	err := c.exec(`UPDATE wxgate_unionid SET user_id = ?, exclusive_user_id = ? WHERE user_id = ?`, to.id, exclusive, from.id)
 	if err != nil {
 		return fmt.Errorf("moving unionids: %w", err)
 	}
-	if err := c.exec(`UPDATE wxgate_identity SET user_id = ? WHERE user_id = ?`, p.to.id, p.from.id); err != nil {
+	if err := c.exec(`UPDATE wxgate_identity SET user_id = ? WHERE user_id = ?`, to.id, from.id); err != nil {
 		return fmt.Errorf("moving imported identities: %w", err)
 	}
-	if err := c.releasePhone(p.from); err != nil {
+	if err := c.releasePhone(from); err != nil {
 		return err
 	}
-	if p.from.lastSeen.After(p.to.lastSeen) {
-		if err := c.exec(`UPDATE wxgate_user SET last_seen = ? WHERE id = ?`, millis(p.from.lastSeen), p.to.id); err != nil {
-			return err
+	if from.lastSeen.After(to.lastSeen) {
+		if err := c.exec(`UPDATE wxgate_user SET last_seen = ? WHERE id = ?`, millis(from.lastSeen), to.id); err != nil {
+			return fmt.Errorf("noting a visit: %w", err)
 		}
 	}
-	into := survivor{p.to.id, Member, "proved"}
+	into := survivor{to.id, Member, "proved"}
 	if by.Operator {
 		into.reason = "operator"
 	}
-	if err := c.replace(p.from, into); err != nil {
+	if err := c.replace(from, into); err != nil {
 		return err
 	}
 	if err := c.closeConflicts(p.conflicts); err != nil {
 		return err
 	}
-	return c.record(by, ActionMerge, p.to.id, map[string]any{"from": p.from.id, "to": p.to.id, "identities": p.moves})
+	return c.record(by, ActionMerge, to.id, map[string]any{"from": from.id, "to": to.id, "identities": p.from.rows})
 }
 
 // releasePhone frees a user's phone, if he has one.
@@ -141,7 +152,7 @@ type MergePreview struct {
 }
 
 // PreviewMerge says what Merge would do and changes nothing. It needs no By.
-// Where From and To are one already, nothing would change.
+// Where Merge would refuse, or From and To are one already, only they are told.
 //
 // Errors: as Merge.
 func (db *DB) PreviewMerge(ctx context.Context, rules Rules, m Merging) (MergePreview, error) {
@@ -151,25 +162,20 @@ func (db *DB) PreviewMerge(ctx context.Context, rules Rules, m Merging) (MergePr
 		if err != nil {
 			return err
 		}
-		v.Code, v.Moves, v.Aliases, v.Conflicts = p.code, p.moves, []string{}, []string{}
-		if v.From, err = db.summary(p.from); err != nil {
+		v = MergePreview{Code: p.code, Moves: []PersonIdentity{}, Aliases: []string{}, Conflicts: []string{}}
+		if v.From, err = db.summary(p.from.who); err != nil {
 			return err
 		}
-		if v.To, err = db.summary(p.to); err != nil || p.from.id == p.to.id {
-			v.Moves = []PersonIdentity{}
+		if v.To, err = db.summary(p.to.who); err != nil || p.code != CodeOK || v.From.ID == v.To.ID {
 			return err
 		}
-		if v.Code != CodeOK {
-			return nil
+		previous, err := readPrevious(ctx, tx, v.From.ID)
+		v.Moves, v.Released, v.Aliases = p.from.rows, v.From.Phone, append(v.Aliases, v.From.ID)
+		for _, prev := range previous {
+			v.Aliases = append(v.Aliases, prev.ID)
 		}
-		v.Released = v.From.Phone
 		for _, x := range p.conflicts {
 			v.Conflicts = append(v.Conflicts, x.ID)
-		}
-		before, err := readPrevious(ctx, tx, p.from.id)
-		v.Aliases = append(v.Aliases, p.from.id)
-		for _, prev := range before {
-			v.Aliases = append(v.Aliases, prev.ID)
 		}
 		return err
 	})

@@ -7,7 +7,7 @@ import (
 )
 
 // MaxOpenIDMoves bounds one MapOpenIDs, so that its transaction stays short.
-const MaxOpenIDMoves = 1000
+const MaxOpenIDMoves = 500
 
 // maxID is the length of the longest id that is stored, in bytes.
 const maxID = 64
@@ -15,6 +15,15 @@ const maxID = 64
 // OpenIDMove says which openid a person has since an official account moved.
 type OpenIDMove struct {
 	OldAppID, OldOpenID, NewAppID, NewOpenID string
+}
+
+func (m OpenIDMove) valid() bool {
+	for _, id := range []string{m.OldAppID, m.OldOpenID, m.NewAppID, m.NewOpenID} {
+		if id == "" || len(id) > maxID {
+			return false
+		}
+	}
+	return true
 }
 
 // OpenIDMap is a part of an openid map.
@@ -41,7 +50,7 @@ var errDryRun = errors.New("dry run")
 
 // MapOpenIDs imports an openid map (O4): the new openids of members go into
 // imported rows, those of guests into visitor rows. A guest who has come to the
-// moved account already is one with the old one, as N3 says. It may be
+// moved account already becomes one with the old one, as N3 says. It may be
 // repeated.
 //
 // Errors: ErrTooManyMoves, ErrNoReason.
@@ -51,10 +60,13 @@ func (db *DB) MapOpenIDs(ctx context.Context, m OpenIDMap) (MapReport, error) {
 	}
 	var r MapReport
 	_, err := db.operate(ctx, m.By, func(c *change) error {
+		if _, err := locked(c, func() (places, error) { return m.places(ctx, c.tx) }); err != nil {
+			return err
+		}
 		r = MapReport{Unknown: []int{}, Taken: []int{}, Invalid: []int{}}
-		for i, move := range m.Moves {
-			if err := c.moveOpenID(m, i, &r); err != nil {
-				return fmt.Errorf("%s: %w", move.NewAppID, err)
+		for line := range m.Moves {
+			if err := c.moveOpenID(m, line, &r); err != nil {
+				return err
 			}
 		}
 		if m.DryRun {
@@ -76,13 +88,28 @@ func (m OpenIDMap) app() string {
 	return m.Moves[0].NewAppID
 }
 
+// places reads all openids of a map, to lock whom they are about.
+func (m OpenIDMap) places(ctx context.Context, q querier) (all places, err error) {
+	for _, move := range m.Moves {
+		from, err := readPlace(ctx, q, move.OldAppID, move.OldOpenID)
+		if err != nil {
+			return nil, err
+		}
+		to, err := readPlace(ctx, q, move.NewAppID, move.NewOpenID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, from, to)
+	}
+	return all, nil
+}
+
+// moveOpenID does one line, and counts it.
 func (c *change) moveOpenID(m OpenIDMap, line int, r *MapReport) error {
 	move := m.Moves[line]
-	for _, id := range []string{move.OldAppID, move.OldOpenID, move.NewAppID, move.NewOpenID} {
-		if id == "" || len(id) > maxID {
-			r.Invalid = append(r.Invalid, line)
-			return nil
-		}
+	if !move.valid() {
+		r.Invalid = append(r.Invalid, line)
+		return nil
 	}
 	from, err := readPlace(c.ctx, c.tx, move.OldAppID, move.OldOpenID)
 	if err != nil {
@@ -93,15 +120,18 @@ func (c *change) moveOpenID(m OpenIDMap, line int, r *MapReport) error {
 		return err
 	}
 	switch {
-	case from.owner == "" && (from.identity != nil || to.owner != ""):
-		r.Known++
-	case from.owner == "":
+	case from.identity == nil && from.visitor == "" && to.owner == "":
 		r.Unknown = append(r.Unknown, line)
 		return nil
+	case from.owner == "" || from.owner == to.owner:
+		r.Known++
+	case to.identity != nil:
+		r.Taken = append(r.Taken, line)
+		return nil
 	default:
-		if done, err := c.settleOpenID(from.owner, to, r); err != nil {
+		if settled, err := c.settle(from.owner, to, r); err != nil {
 			return err
-		} else if !done {
+		} else if !settled {
 			r.Taken = append(r.Taken, line)
 			return nil
 		}
@@ -113,64 +143,47 @@ func (c *change) moveOpenID(m OpenIDMap, line int, r *MapReport) error {
 	return c.retire(from)
 }
 
-// settleOpenID gives an openid to the user who has another one. It is not done
-// where the openid is somebody else's.
-func (c *change) settleOpenID(owner string, to place, r *MapReport) (done bool, err error) {
-	u, err := readUser(c.ctx, c.tx, owner)
-	switch {
-	case err != nil:
-		return false, err
-	case u == nil:
-		return false, ErrUnknownUser
-	case to.owner == u.id:
-		r.Known++
-		return true, nil
-	case to.identity != nil:
-		return false, nil
-	case u.kind == Member:
-		// A visitor who was here already merges when he comes again: G6.
-		r.Members++
-		return true, c.exec(`INSERT INTO wxgate_identity (appid, openid, user_id, created) VALUES (?, ?, ?, ?)`, to.appID, to.openID, u.id, millis(c.at))
-	case to.visitor == "":
-		r.Guests++
-		return true, c.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, ?)`, to.appID, to.openID, u.id, millis(c.at))
-	}
-	done, err = c.joinVisitors(u, to.visitor)
-	if done {
-		r.Guests++
-	}
-	return done, err
-}
-
-// joinVisitors makes two guests of one openid one, as N3 says. Two who are
-// linked both cannot be.
-func (c *change) joinVisitors(a *user, other string) (done bool, err error) {
-	b, err := readUser(c.ctx, c.tx, other)
-	if err != nil || b == nil {
-		return false, err
-	}
-	linkedA, err := isLinked(c.ctx, c.tx, a.id)
+// settle gives an openid without an identity to a user, unless two guests who
+// are linked both would have to be one.
+func (c *change) settle(id string, at place, r *MapReport) (settled bool, err error) {
+	users, err := readUsers(c.ctx, c.tx, id, at.visitor)
 	if err != nil {
 		return false, err
 	}
-	linkedB, err := isLinked(c.ctx, c.tx, b.id)
-	if err != nil || linkedA && linkedB {
-		return false, err
+	who, visitor := users[id], users[at.visitor]
+	switch {
+	case who.kind == Member:
+		// A visitor who was here already merges when he comes again: G6.
+		r.Members++
+		return true, c.exec(`INSERT INTO wxgate_identity (appid, openid, scope, user_id, created) VALUES (?, ?, '', ?, ?)`,
+			at.appID, at.openID, id, millis(c.at))
+	case visitor == nil:
+		r.Guests++
+		return true, c.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, ?)`,
+			at.appID, at.openID, id, millis(c.at))
+	case len(who.unionIDs) > 0 && len(visitor.unionIDs) > 0:
+		return false, nil
 	}
-	older, younger := a, b
-	if linkedB || !linkedA && b.olderThan(a) {
-		older, younger = b, a
+	older, younger := who, visitor
+	if len(visitor.unionIDs) > 0 || len(who.unionIDs) == 0 && visitor.olderThan(who) {
+		older, younger = visitor, who
 	}
+	r.Guests++
 	return true, c.replace(younger, survivor{older.id, Guest, "visitor"})
 }
 
-func isLinked(ctx context.Context, q querier, id string) (bool, error) {
-	unionID, err := text(ctx, q, `SELECT unionid FROM wxgate_unionid WHERE user_id = ? LIMIT 1`, id)
-	return unionID != "", err
-}
-
-// retire removes an openid, and its unionid with the last one of it.
+// retire removes an openid, and its unionid with the last one of it. A visitor
+// who waited for his member there merges now.
 func (c *change) retire(p place) error {
+	if p.identity != nil && p.visitor != "" && p.owner != "" {
+		users, err := readUsers(c.ctx, c.tx, p.owner, p.visitor)
+		if err != nil {
+			return err
+		}
+		if err := c.replace(users[p.visitor], survivor{p.owner, users[p.owner].kind, "imported"}); err != nil {
+			return err
+		}
+	}
 	if err := c.exec(`DELETE FROM wxgate_visitor WHERE appid = ? AND openid = ?`, p.appID, p.openID); err != nil {
 		return fmt.Errorf("removing a visitor: %w", err)
 	}
@@ -180,12 +193,11 @@ func (c *change) retire(p place) error {
 	if p.identity == nil || p.identity.UnionID == "" {
 		return nil
 	}
-	scope, unionID := p.identity.scope(), p.identity.UnionID
-	left, err := text(c.ctx, c.tx, `SELECT openid FROM wxgate_identity WHERE scope = ? AND unionid = ? LIMIT 1`, scope, unionID)
-	if err != nil || left != "" {
+	left, err := readWeChat(c.ctx, c.tx, *p.identity)
+	if err != nil || len(left) > 0 {
 		return err
 	}
-	return c.exec(`DELETE FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, scope, unionID)
+	return c.removeUnionID(p.identity.weChat())
 }
 
 // place is an openid and who stands there.
@@ -194,6 +206,19 @@ type place struct {
 	identity      *PersonIdentity
 	visitor       string // guest of the visitor row
 	owner         string // user of the identity, else the visitor's guest
+}
+
+type places []place
+
+func (all places) lockSet() (l lockSet) {
+	for _, p := range all {
+		l.addUser(p.owner)
+		l.addUser(p.visitor)
+		if p.identity != nil {
+			l.addUnionID(p.identity.weChat())
+		}
+	}
+	return l
 }
 
 func readPlace(ctx context.Context, q querier, appID, openID string) (place, error) {

@@ -100,11 +100,12 @@ type PersonIdentity struct {
 	Created time.Time `json:"created"`
 }
 
-func (p PersonIdentity) scope() string {
+// weChat names the WeChat account; empty while it is unknown.
+func (p PersonIdentity) weChat() unionIDKey {
 	if p.StandIn {
-		return p.AppID
+		return unionIDKey{p.AppID, p.UnionID}
 	}
-	return ""
+	return unionIDKey{"", p.UnionID}
 }
 
 // sameWeChat says whether two rows are known to be of one WeChat account.
@@ -112,7 +113,7 @@ func (p PersonIdentity) sameWeChat(o PersonIdentity) bool {
 	if p.UnionID == "" {
 		return p.AppID == o.AppID && p.OpenID == o.OpenID
 	}
-	return p.UnionID == o.UnionID && p.scope() == o.scope()
+	return p.weChat() == o.weChat()
 }
 
 // PersonEvent is an event of a person.
@@ -143,6 +144,20 @@ func readIdentities(ctx context.Context, q querier, id string) ([]PersonIdentity
 	if err != nil {
 		return nil, fmt.Errorf("reading identities: %w", err)
 	}
+	return scanIdentities(rows)
+}
+
+// readWeChat reads the identities of the WeChat account that one is of.
+func readWeChat(ctx context.Context, q querier, of PersonIdentity) ([]PersonIdentity, error) {
+	rows, err := q.QueryContext(ctx, `SELECT appid, openid, scope, unionid, created FROM wxgate_identity
+		WHERE scope = ? AND unionid = ? ORDER BY appid, openid`, of.weChat().scope, of.UnionID)
+	if err != nil {
+		return nil, fmt.Errorf("reading identities: %w", err)
+	}
+	return scanIdentities(rows)
+}
+
+func scanIdentities(rows *sql.Rows) ([]PersonIdentity, error) {
 	return collect(rows, func(r *PersonIdentity) error {
 		var scope string
 		var created int64

@@ -91,46 +91,84 @@ func countRebind(ctx context.Context, q querier, appID string) (r RebindReport, 
 	return r, rows.Err()
 }
 
+// rebindRow is a row whose unionid goes.
+type rebindRow struct {
+	openID, unionID string
+	userID          string // empty: nobody
+	kind            Kind
+}
+
+type rebindRows []rebindRow
+
+func (all rebindRows) lockSet() (l lockSet) {
+	for _, r := range all {
+		l.addUnionID(unionIDKey{"", r.unionID})
+		l.addUser(r.userID)
+	}
+	return l
+}
+
+func readRebindRows(ctx context.Context, q querier, appID, after string) (rebindRows, error) {
+	rows, err := q.QueryContext(ctx, `SELECT i.openid, i.unionid, coalesce(u.id, ''), coalesce(u.kind, '') FROM wxgate_identity i
+		JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid LEFT JOIN wxgate_user u ON u.id = n.user_id
+		WHERE i.appid = ? AND i.openid > ? AND i.scope = '' ORDER BY i.openid LIMIT ?`, appID, after, rebindBatch)
+	if err != nil {
+		return nil, fmt.Errorf("reading identities: %w", err)
+	}
+	return collect(rows, func(r *rebindRow) error { return rows.Scan(&r.openID, &r.unionID, &r.userID, &r.kind) })
+}
+
 // rebind changes the rows that follow an openid, and returns the last of them;
 // empty when there are no more.
 func (c *change) rebind(appID, after string) (last string, err error) {
-	rows, err := c.tx.QueryContext(c.ctx, `SELECT openid, unionid FROM wxgate_identity
-		WHERE appid = ? AND openid > ? AND scope = '' AND unionid IS NOT NULL ORDER BY openid LIMIT ?`, appID, after, rebindBatch)
-	if err != nil {
+	rows, err := locked(c, func() (rebindRows, error) { return readRebindRows(c.ctx, c.tx, appID, after) })
+	if err != nil || len(rows) == 0 {
 		return "", err
 	}
-	var unionIDs []any
-	_, err = collect(rows, func(*struct{}) error {
-		var unionID string
-		err := rows.Scan(&last, &unionID)
-		unionIDs = append(unionIDs, unionID)
-		return err
-	})
-	if err != nil || last == "" {
-		return "", err
+	var members, guests, gone, unionIDs []any
+	for _, r := range rows {
+		unionIDs = append(unionIDs, r.unionID)
+		switch r.kind {
+		case Member:
+			members = append(members, r.openID)
+			continue
+		case Guest:
+			guests = append(guests, r.openID)
+		}
+		gone = append(gone, r.openID)
 	}
-	const these = ` appid = ? AND openid > ? AND openid <= ? AND scope = '' AND unionid IS NOT NULL`
-	err = c.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created)
-		SELECT i.appid, i.openid, u.id, ? FROM wxgate_identity i
-		JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid JOIN wxgate_user u ON u.id = n.user_id
-		WHERE u.kind = 'guest' AND i.appid = ? AND i.openid > ? AND i.openid <= ? AND i.scope = ''`, millis(c.at), appID, after, last)
+	err = c.execIn(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created)
+		SELECT i.appid, i.openid, n.user_id, i.created FROM wxgate_identity i
+		JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid WHERE i.appid = ? AND i.openid`, appID, guests)
 	if err != nil {
 		return "", fmt.Errorf("making visitor rows: %w", err)
 	}
-	err = c.exec(`DELETE FROM wxgate_identity WHERE`+these+` AND unionid NOT IN (
-		SELECT n.unionid FROM wxgate_unionid n JOIN wxgate_user u ON u.id = n.user_id WHERE n.scope = '' AND u.kind = 'member')`, appID, after, last)
-	if err != nil {
+	if err := c.execIn(`DELETE FROM wxgate_identity WHERE appid = ? AND openid`, appID, gone); err != nil {
 		return "", fmt.Errorf("removing identities: %w", err)
 	}
-	err = c.exec(`UPDATE wxgate_identity SET user_id = (
-		SELECT n.user_id FROM wxgate_unionid n WHERE n.scope = '' AND n.unionid = wxgate_identity.unionid), unionid = NULL WHERE`+these, appID, after, last)
+	err = c.execIn(`UPDATE wxgate_identity SET user_id = (SELECT n.user_id FROM wxgate_unionid n
+		WHERE n.scope = '' AND n.unionid = wxgate_identity.unionid), unionid = NULL WHERE appid = ? AND openid`, appID, members)
 	if err != nil {
 		return "", fmt.Errorf("making imported rows: %w", err)
 	}
-	err = c.exec(`DELETE FROM wxgate_unionid WHERE scope = '' AND unionid IN (?`+strings.Repeat(`, ?`, len(unionIDs)-1)+`)
-		AND NOT EXISTS (SELECT 1 FROM wxgate_identity i WHERE i.scope = '' AND i.unionid = wxgate_unionid.unionid)`, unionIDs...)
+	err = c.execIn(`DELETE FROM wxgate_unionid WHERE NOT EXISTS (SELECT 1 FROM wxgate_identity i
+		WHERE i.scope = '' AND i.unionid = wxgate_unionid.unionid) AND scope = ? AND unionid`, "", unionIDs)
 	if err != nil {
 		return "", fmt.Errorf("removing unionids: %w", err)
 	}
-	return last, nil
+	return rows[len(rows)-1].openID, nil
+}
+
+// execIn runs a statement that ends before a list of up to rebindBatch values.
+// The last one is named again until there are as many, so that it is always the
+// same statement.
+func (c *change) execIn(query, first string, list []any) error {
+	if len(list) == 0 {
+		return nil
+	}
+	args := append([]any{first}, list...)
+	for len(args) <= rebindBatch {
+		args = append(args, list[len(list)-1])
+	}
+	return c.exec(query+` IN (?`+strings.Repeat(", ?", rebindBatch-1)+`)`, args...)
 }

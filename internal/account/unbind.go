@@ -37,15 +37,18 @@ func (db *DB) Unbind(ctx context.Context, u Unbinding) (Outcome, error) {
 }
 
 func (c *change) unbind(u Unbinding) (Outcome, error) {
-	who, err := living(c.ctx, c.tx, u.UserID)
+	h, err := locked(c, func() (holding, error) {
+		who, err := living(c.ctx, c.tx, u.UserID)
+		if err != nil {
+			return holding{}, err
+		}
+		return holds(c.ctx, c.tx, who)
+	})
 	if err != nil {
 		return Outcome{}, err
 	}
-	all, err := readIdentities(c.ctx, c.tx, who.id)
-	if err != nil {
-		return Outcome{}, err
-	}
-	gone, err := u.among(all)
+	who := h.who
+	gone, err := u.among(h.rows)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -53,7 +56,7 @@ func (c *change) unbind(u Unbinding) (Outcome, error) {
 	if out.Kind == Guest {
 		out.Born = who.created
 	}
-	if len(gone) == len(all) && who.phoneKey == "" {
+	if len(gone) == len(h.rows) && who.phoneKey == "" {
 		out.Code = CodeLastCredential
 		return out, nil
 	}
@@ -105,9 +108,17 @@ func (c *change) removeIdentities(rows []PersonIdentity) error {
 		if r.UnionID == "" {
 			continue
 		}
-		if err := c.exec(`DELETE FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, r.scope(), r.UnionID); err != nil {
-			return fmt.Errorf("removing a unionid: %w", err)
+		if err := c.removeUnionID(r.weChat()); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// removeUnionID removes a unionid whose identities are gone.
+func (c *change) removeUnionID(id unionIDKey) error {
+	if err := c.exec(`DELETE FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, id.scope, id.unionID); err != nil {
+		return fmt.Errorf("removing a unionid: %w", err)
 	}
 	return nil
 }
@@ -128,25 +139,20 @@ type Cancelling struct {
 // Errors: ErrUnknownUser (also for an openid that nobody has), ErrNoReason.
 func (db *DB) Cancel(ctx context.Context, x Cancelling) (Outcome, error) {
 	events, err := db.operate(ctx, x.By, func(c *change) error {
-		id := x.UserID
-		if id == "" {
-			p, err := readPlace(ctx, c.tx, x.AppID, x.OpenID)
-			if err != nil {
-				return err
-			}
-			if p.owner == "" && p.identity != nil {
-				return c.forget(x, *p.identity)
-			}
-			id = p.owner
-		}
-		who, err := person(ctx, c.tx, id)
-		if err != nil || who.cancelled {
+		h, err := locked(c, func() (holding, error) { return x.holds(ctx, c.tx) })
+		if err != nil || h.who != nil && h.who.cancelled {
 			return err
 		}
-		if err := c.cancel(who); err != nil {
+		if err := c.removeIdentities(h.rows); err != nil {
 			return err
 		}
-		return c.record(x.By, ActionCancel, who.id, struct{}{})
+		if h.who == nil {
+			return c.record(x.By, ActionCancel, x.AppID+"/"+x.OpenID, struct{}{})
+		}
+		if err := c.cancel(h.who); err != nil {
+			return err
+		}
+		return c.record(x.By, ActionCancel, h.who.id, struct{}{})
 	})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("cancelling a user: %w", err)
@@ -154,18 +160,34 @@ func (db *DB) Cancel(ctx context.Context, x Cancelling) (Outcome, error) {
 	return Outcome{Code: CodeOK, Events: events}, nil
 }
 
-func (c *change) cancel(who *user) error {
-	rows, err := readIdentities(c.ctx, c.tx, who.id)
+// holds reads who is to be cancelled, with his rows. A WeChat account that has
+// no user id yet is nobody's.
+func (x Cancelling) holds(ctx context.Context, q querier) (h holding, err error) {
+	id := x.UserID
+	if id == "" {
+		p, err := readPlace(ctx, q, x.AppID, x.OpenID)
+		if err != nil {
+			return h, err
+		}
+		if p.owner == "" && p.identity != nil {
+			h.rows, err = readWeChat(ctx, q, *p.identity)
+			return h, err
+		}
+		id = p.owner
+	}
+	who, err := person(ctx, q, id)
 	if err != nil {
-		return err
+		return h, err
 	}
-	if err := c.removeIdentities(rows); err != nil {
-		return err
-	}
+	return holds(ctx, q, who)
+}
+
+// cancel cancels a user whose identities are gone.
+func (c *change) cancel(who *user) error {
 	if err := c.exec(`DELETE FROM wxgate_visitor WHERE guest_id = ?`, who.id); err != nil {
 		return fmt.Errorf("removing visitors: %w", err)
 	}
-	err = c.exec(`UPDATE wxgate_user SET cancelled = ?, phone_key = NULL, phone_sealed = NULL WHERE id = ?`, millis(c.at), who.id)
+	err := c.exec(`UPDATE wxgate_user SET cancelled = ?, phone_key = NULL, phone_sealed = NULL WHERE id = ?`, millis(c.at), who.id)
 	if err != nil {
 		return err
 	}
@@ -178,16 +200,4 @@ func (c *change) cancel(who *user) error {
 	}
 	c.changed = append(c.changed, Invalidation{UserID: who.id})
 	return c.emit(EventUserCancelled, who.id, struct{}{})
-}
-
-// forget removes the WeChat account of a visitor who withdrew his grant and
-// never had a user id.
-func (c *change) forget(x Cancelling, of PersonIdentity) error {
-	if err := c.exec(`DELETE FROM wxgate_identity WHERE scope = ? AND unionid = ?`, of.scope(), of.UnionID); err != nil {
-		return fmt.Errorf("removing identities: %w", err)
-	}
-	if err := c.exec(`DELETE FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, of.scope(), of.UnionID); err != nil {
-		return fmt.Errorf("removing a unionid: %w", err)
-	}
-	return c.record(x.By, ActionCancel, of.AppID+"/"+of.OpenID, struct{}{})
 }
