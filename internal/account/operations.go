@@ -56,6 +56,7 @@ const (
 	ActionRebind        Action = "rebind"
 	ActionCloseConflict Action = "close_conflict"
 	ActionImport        Action = "import"
+	ActionExport        Action = "export"
 	ActionRepair        Action = "repair"
 )
 

@@ -1,0 +1,176 @@
+package account
+
+import (
+	"context"
+	"fmt"
+)
+
+// openIDRow is what the rows of a file say of one openid.
+type openIDRow struct {
+	n, line       int
+	userID        string
+	kind          Kind
+	appID, openID string
+	scope         string
+	unionID       string
+	linked        int64
+	skip          int
+	own           bool // the file is an export
+
+	newUnionID bool   // nobody has stored it before
+	exclusive  string // of the unionid's row
+}
+
+// openIDs stores the openids of the file with their unionids.
+func (im *importer) openIDs(ctx context.Context) error {
+	if err := im.stage.groupOpenIDs(ctx); err != nil {
+		return fmt.Errorf("gathering the openids of the file: %w", err)
+	}
+	total, err := im.stage.count(ctx, `SELECT count(*) FROM openid`)
+	if err != nil {
+		return err
+	}
+	for last := 0; ; {
+		im.cfg.Progress(Progress{Stage: StageOpenIDs, Done: last, Total: total})
+		rows, err := im.stage.openIDs(ctx, last)
+		if err != nil {
+			return fmt.Errorf("reading the openids of the file: %w", err)
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		b, err := im.transact(ctx, func(b *batch) error { return im.openIDsBatch(b, rows) })
+		if err != nil {
+			return fmt.Errorf("storing openids: %w", err)
+		}
+		im.report.OpenIDs.plus(b.first)
+		im.report.WithoutUnionID += b.waiting
+		if err := im.link(ctx, b.links); err != nil {
+			return err
+		}
+		last = rows[len(rows)-1].n
+	}
+}
+
+func (s *stage) openIDs(ctx context.Context, after int) ([]*openIDRow, error) {
+	rows, err := s.tx.QueryContext(ctx, `SELECT n, line, user_id, kind, appid, openid, scope, unionid, linked, skip, own
+		FROM openid WHERE n > ? ORDER BY n LIMIT ?`, after, importBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []*openIDRow
+	for rows.Next() {
+		r := &openIDRow{}
+		if err := rows.Scan(&r.n, &r.line, &r.userID, &r.kind, &r.appID, &r.openID, &r.scope, &r.unionID, &r.linked, &r.skip, &r.own); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// openIDsBatch compares openids with the database and stores what is new.
+func (im *importer) openIDsBatch(b *batch, rows []*openIDRow) error {
+	s, err := b.readOpenIDs(rows)
+	if err != nil {
+		return err
+	}
+	s.oneToOne = im.rules.Linking != ManyUnionIDs
+	var add []*openIDRow
+	for _, r := range rows {
+		if r.skip != 0 { // reported
+			b.first.LeftOut++
+			continue
+		}
+		v, p := s.judge(r)
+		switch v {
+		case leaveOut:
+			b.first.LeftOut++
+			b.leaveOut(r.problem(p))
+			continue
+		case isKnown:
+			b.first.Known++
+		case addNew:
+			b.first.New++
+			add = append(add, r)
+			s.add(r)
+		case linkIt:
+			b.first.New++
+			b.links = append(b.links, r)
+		}
+		if r.kind == Member && r.unionID == "" && s.identities[r.here()].unionID == "" {
+			b.waiting++
+			b.leaveOut(r.problem(Problem{Code: WithoutUnionID}))
+		}
+	}
+	if im.cfg.DryRun {
+		return nil
+	}
+	return b.insertOpenIDs(add)
+}
+
+// problem completes a problem of the openid.
+func (r *openIDRow) problem(p Problem) Problem {
+	if p.Code != WithoutUnionID {
+		p.Left = LeftOpenID
+	}
+	p.add(r.line, r.userID)
+	return p
+}
+
+func (r *openIDRow) here() [2]string { return [2]string{r.appID, r.openID} }
+
+// insertOpenIDs stores new openids: as identities with their unionids, as
+// imported rows that wait for one, or as visitors.
+func (b *batch) insertOpenIDs(rows []*openIDRow) error {
+	var unionIDs, identities, visitors []any
+	for _, r := range rows {
+		if r.linked == 0 && !r.own {
+			r.linked = millis(b.at)
+		}
+		if r.newUnionID {
+			unionIDs = append(unionIDs, r.scope, r.unionID, orNull(r.userID), orNull(r.exclusive))
+		}
+		switch {
+		case r.unionID != "":
+			identities = append(identities, r.appID, r.openID, r.scope, r.unionID, nil, r.linked)
+		case r.kind == Guest:
+			visitors = append(visitors, r.appID, r.openID, r.userID, r.linked)
+		default:
+			identities = append(identities, r.appID, r.openID, "", nil, r.userID, r.linked)
+		}
+	}
+	if err := b.insert("wxgate_unionid (scope, unionid, user_id, exclusive_user_id)", 4, unionIDs); err != nil {
+		return err
+	}
+	if err := b.insert("wxgate_identity (appid, openid, scope, unionid, user_id, created)", 6, identities); err != nil {
+		return err
+	}
+	return b.insert("wxgate_visitor (appid, openid, guest_id, created)", 4, visitors)
+}
+
+// link lets the rules decide about openids of members that somebody has used
+// already.
+func (im *importer) link(ctx context.Context, rows []*openIDRow) error {
+	if im.cfg.DryRun {
+		return nil
+	}
+	for _, r := range rows {
+		out, err := im.db.Link(ctx, im.rules, Input{
+			AppID: r.appID, OpenID: r.openID, UnionID: r.unionID, UserID: r.userID, UserKind: Member, Outside: true, Unattended: true,
+		})
+		if err != nil {
+			return err
+		}
+		if out.Code == CodeOK && out.UserID == r.userID {
+			continue
+		}
+		im.report.OpenIDs.New--
+		im.report.OpenIDs.LeftOut++
+		if err := im.problem(r.problem(Problem{Code: UnionIDTwice, Stored: out.UserID, Detail: string(out.Code)})); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package account
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// manyRows is how many rows TestImportOfManyRows imports. A million:
+//
+//	go test ./internal/account -run ManyRows -v -import.rows 1000000
+func manyRows() int {
+	f := flag.Lookup("import.rows")
+	return f.Value.(flag.Getter).Get().(int)
+}
+
+func init() { flag.Int("import.rows", 100_000, "rows of the large import") }
+
+// manyPeople writes a file of n rows: everybody has an openid, most a unionid
+// and a phone.
+func manyPeople(w io.Writer, n int) {
+	b := bufio.NewWriter(w)
+	defer b.Flush()
+	fmt.Fprintln(b, "id,openid,unionid,mobile,registered,name")
+	for i := range n {
+		unionID, phone := fmt.Sprintf("oUnion%022d", i*7919%n), ""
+		if i%10 == 0 {
+			unionID = ""
+		}
+		if i%3 != 0 {
+			phone = fmt.Sprintf("139%08d", i)
+		}
+		fmt.Fprintf(b, "%d,oOpenid%021d,%s,%s,%d,Somebody\n", i+1, i, unionID, phone, 1_600_000_000+i)
+	}
+}
+
+// Memory stays the same, however many rows there are: they wait in a temporary
+// file, not in memory.
+func TestImportOfManyRows(t *testing.T) {
+	db := newDB(t)
+	n := manyRows()
+	r, w := io.Pipe()
+	go func() { manyPeople(w, n); w.Close() }()
+	start := time.Now()
+	report, err := db.Import(t.Context(), Rules{}, ImportConfig{
+		Source: r, Format: CSV, AppID: "wx1",
+		Columns: map[string]string{"user_id": "id", "phone": "mobile", "created": "registered"},
+	})
+	must(t, err)
+	took := time.Since(start)
+	t.Logf("%d rows in %v, %.0f a second; %s", n, took.Round(time.Second), float64(n)/took.Seconds(), peak(t))
+	waiting := (n + 9) / 10
+	diff(t, "report", ImportReport{
+		Rows: n, Users: Tally{New: n}, OpenIDs: Tally{New: n}, Phones: Tally{New: n - (n+2)/3}, WithoutUnionID: waiting,
+		Problems: map[ProblemCode]int{WithoutUnionID: waiting}, Columns: report.Columns, Unused: []string{"name"},
+	}, report)
+	diff(t, "stored", []string{fmt.Sprint(n, n, n-waiting, n-(n+2)/3)}, linesOf(t, db, `SELECT (SELECT count(*) FROM wxgate_user)
+		|| ' ' || (SELECT count(*) FROM wxgate_identity) || ' ' || (SELECT count(*) FROM wxgate_unionid)
+		|| ' ' || (SELECT count(phone_key) FROM wxgate_user)`))
+}
+
+// peak is the most memory that the process has had.
+func peak(t *testing.T) string {
+	raw, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	for line := range strings.Lines(string(raw)) {
+		if strings.HasPrefix(line, "VmHWM") {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return ""
+}
