@@ -3,6 +3,9 @@ package caddymodule
 import (
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
 // TestSecretThatOpensNoPhoneNumbersIsRefused: a wrong secret, on a reload and on
@@ -29,5 +32,30 @@ func TestSecretThatOpensNoPhoneNumbersIsRefused(t *testing.T) {
 			t.Fatalf("%q: %v", app, err)
 		}
 		stop(t)
+	}
+}
+
+// TestValidatingLetsANewSecretOpenThePhoneNumbers, so that after a restore the
+// old one is replaced without a moment in which its cookies open anything.
+func TestValidatingLetsANewSecretOpenThePhoneNumbers(t *testing.T) {
+	first, second := "secret "+strings.Repeat("a", 32), "secret "+strings.Repeat("b", 32)
+	config := func(app string) string {
+		return globals(t, app) + "http://127.0.0.1:" + freePort(t) + " {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n"
+	}
+	mustLoad(t, config(first))
+	stop(t)
+	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config(second+"\n"+first)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := new(caddy.Config)
+	if err := caddy.StrictUnmarshalJSON(raw, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Validate(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := reload(t, config(second)); err != nil {
+		t.Error(err)
 	}
 }

@@ -42,8 +42,8 @@ func TestPageShowsTheTestedFiles(t *testing.T) {
 		}
 		shown++
 	}
-	if want := len(runtimes()) + 1; shown != want {
-		t.Errorf("%d files, want a verifier for each language and claim-rows.php, %d", shown, want)
+	if want := len(runtimes()) + 2; shown != want {
+		t.Errorf("%d files, want a verifier for each language, claim-rows.php and handle-event.php, %d", shown, want)
 	}
 }
 
@@ -157,5 +157,32 @@ func TestRowsOfPreviousIDsMoveToTheUser(t *testing.T) {
 	}
 	if diff := cmp.Diff("orders 1 8 1 1\naddresses 1 8 1 1\ncoupons 1 8 1 1\n", string(out)); diff != "" {
 		t.Errorf("owners after the move (-want +got):\n%s", diff)
+	}
+}
+
+// The last event about a person is enough, and what comes late changes nothing.
+func TestMergesAreHandledInAnyOrder(t *testing.T) {
+	out, err := exec.Command(lookPath(t, "php", "php-cli"), "-r", `
+		require 'claim-rows.php';
+		require 'handle-event.php';
+		$db = new PDO('sqlite::memory:', null, null, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
+		foreach (['orders', 'addresses', 'coupons'] as $table) {
+			$db->exec("CREATE TABLE $table (id INTEGER PRIMARY KEY, user_id TEXT)");
+			$db->exec("INSERT INTO $table (user_id) VALUES ('7'), ('8'), ('9'), ('1')");
+		}
+		$merged = function ($from, $to, $aliases) {
+			return json_decode(json_encode(['type' => 'user.merged', 'data' => ['from' => $from, 'to' => $to, 'aliases' => $aliases]]), true);
+		};
+		$first = $merged('7', '8', ['7']);
+		$last = $merged('8', '1', ['7', '8']);
+		foreach ([$last, $first, $last, ['type' => 'user.created', 'data' => []]] as $event) {
+			handleEvent($db, $event);
+		}
+		echo implode(' ', $db->query("SELECT user_id FROM orders ORDER BY id")->fetchAll(PDO::FETCH_COLUMN));`).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v (apt-get install php-sqlite3)\n%s", err, out)
+	}
+	if diff := cmp.Diff("1 1 9 1", string(out)); diff != "" {
+		t.Errorf("owners after the merges (-want +got):\n%s", diff)
 	}
 }
