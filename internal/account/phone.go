@@ -1,6 +1,8 @@
 package account
 
 import (
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -33,6 +35,12 @@ func (p Phone) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, p.String()
 
 // MarshalText keeps the number out of JSON, where logs may end too.
 func (p Phone) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// Value implements driver.Valuer. It keeps the number out of the database, which
+// gets what (phone).sealed returns.
+func (p Phone) Value() (driver.Value, error) {
+	return nil, errors.New("a phone number is stored sealed, not as it is")
+}
 
 // PhoneError says why a text is not a number that a code can be sent to. It
 // does not repeat the text.

@@ -98,6 +98,14 @@ func TestAPhoneIsMaskedHoweverItIsPrinted(t *testing.T) {
 	}
 }
 
+func TestAPhoneIsNeverWrittenAsItIs(t *testing.T) {
+	db := newDB(t)
+	_, err := db.write.Exec(`UPDATE wxgate_id_block SET name = ?`, Phone("+8613800138000"))
+	if err == nil || !strings.Contains(err.Error(), "sealed") || strings.Contains(err.Error(), "3800") {
+		t.Errorf("written: %v", err)
+	}
+}
+
 func FuzzParsePhone(f *testing.F) {
 	for _, s := range []string{"13800138000", "+86 138 0013 8000", "+16502530000", "+390612345678", "+5491123456789"} {
 		f.Add(s)
