@@ -107,6 +107,7 @@ func (r *repairer) run(ctx context.Context) error {
 		return fmt.Errorf("counting rows: %w", err)
 	}
 	if r.report.Waiting == 0 {
+		r.report.Whole = true
 		return nil
 	}
 	if err := r.record(ctx); err != nil {
