@@ -121,8 +121,10 @@ type ImportReport struct {
 	OpenIDs    Tally `json:"openids"`
 	Phones     Tally `json:"phones"`
 	// WithoutUnionID counts the openids among these that wait for a unionid.
-	WithoutUnionID int                 `json:"without_unionid"`
-	Problems       map[ProblemCode]int `json:"problems"`
+	WithoutUnionID int `json:"without_unionid"`
+	// Apps counts the openids of each app, at most of 50.
+	Apps     map[string]int      `json:"apps"`
+	Problems map[ProblemCode]int `json:"problems"`
 	// Columns are the file's columns that were read, by our names for them.
 	Columns map[string]string `json:"columns"`
 	// Unused are columns of the file that were not read, at most 50.

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 )
 
@@ -21,14 +22,27 @@ type openIDRow struct {
 	exclusive  string // of the unionid's row
 }
 
+// maxApps bounds the apps that a report tells of.
+const maxApps = 50
+
 // openIDs stores the openids of the file with their unionids.
 func (im *importer) openIDs(ctx context.Context) error {
 	if err := im.stage.groupOpenIDs(ctx); err != nil {
 		return fmt.Errorf("gathering the openids of the file: %w", err)
 	}
-	total, err := im.stage.count(ctx, `SELECT count(*) FROM openid`)
-	if err != nil {
+	var total int
+	im.report.Apps = map[string]int{}
+	err := queryRows(ctx, im.stage.tx, `SELECT appid, count(*) FROM openid GROUP BY appid`, nil, func(rows *sql.Rows) error {
+		var appID string
+		var n int
+		err := rows.Scan(&appID, &n)
+		if total += n; len(im.report.Apps) < maxApps {
+			im.report.Apps[appID] = n
+		}
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("counting the openids of the file: %w", err)
 	}
 	for last := 0; ; {
 		im.cfg.Progress(Progress{Stage: StageOpenIDs, Done: last, Total: total})

@@ -57,7 +57,7 @@ func TestImportOfManyRows(t *testing.T) {
 	waiting := (n + 9) / 10
 	diff(t, "report", ImportReport{
 		Rows: n, Users: Tally{New: n}, OpenIDs: Tally{New: n}, Phones: Tally{New: n - (n+2)/3}, WithoutUnionID: waiting,
-		Problems: map[ProblemCode]int{WithoutUnionID: waiting}, Columns: report.Columns, Unused: []string{"name"},
+		Problems: map[ProblemCode]int{WithoutUnionID: waiting}, Columns: report.Columns, Apps: map[string]int{"wx1": n}, Unused: []string{"name"},
 	}, report)
 	diff(t, "stored", []string{fmt.Sprint(n, n, n-waiting, n-(n+2)/3)}, linesOf(t, db, `SELECT (SELECT count(*) FROM wxgate_user)
 		|| ' ' || (SELECT count(*) FROM wxgate_identity) || ' ' || (SELECT count(*) FROM wxgate_unionid)

@@ -119,7 +119,7 @@ func TestImportStoresUsersOpenIDsAndPhones(t *testing.T) {
 			diff(t, "problems", []string{"without_unionid: lines [" + fmt.Sprint(lineOf(tt.file, "the 8th")) + "] users [the 8th]"}, got.problems)
 			diff(t, "report", ImportReport{
 				Rows: 4, Users: Tally{New: 3}, OpenIDs: Tally{New: 3}, Phones: Tally{New: 2}, WithoutUnionID: 1,
-				Problems: map[ProblemCode]int{WithoutUnionID: 1}, Columns: got.Columns, Unused: got.Unused,
+				Problems: map[ProblemCode]int{WithoutUnionID: 1}, Columns: got.Columns, Apps: map[string]int{"oa": 2, "mp": 1}, Unused: got.Unused,
 			}, got.ImportReport)
 		})
 	}
