@@ -46,6 +46,7 @@ type adminRoute struct {
 	// A route that does not take JSON is a stream, without a limit of size or
 	// time.
 	accepts []string
+	long    bool // without a limit of time
 	serve   func(*adminCall) error
 }
 
@@ -108,12 +109,16 @@ func (route adminRoute) answer(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	c := &adminCall{Context: r.Context(), w: w, r: r}
-	if len(route.accepts) == 0 || slices.Contains(route.accepts, typeJSON) {
+	stream := len(route.accepts) > 0 && !slices.Contains(route.accepts, typeJSON)
+	if !stream {
 		r.Body = http.MaxBytesReader(w, r.Body, adminBody)
+	}
+	if !stream && !route.long {
 		var cancel context.CancelFunc
 		c.Context, cancel = context.WithTimeout(c.Context, adminTimeout)
 		defer cancel()
-	} else {
+	}
+	if stream {
 		// Caddy gives a request ten seconds to arrive, too few for a stream.
 		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
 			return fmt.Errorf("waiting for a stream: %w", err)

@@ -1,20 +1,22 @@
 package caddymodule
 
 import (
+	"net/http"
+
 	"github.com/wxgate/wxgate/internal/account"
 )
 
 // appRoutes are the routes for what happens to a whole app.
 func appRoutes() []adminRoute {
 	return []adminRoute{
-		post("apps/rebind", serveRebind),
+		// It goes through all rows of an app, in many small steps.
+		{method: http.MethodPost, path: "apps/rebind", accepts: []string{typeJSON}, long: true, serve: serveRebind},
 		post("apps/map-openids", serveMapOpenIDs),
 	}
 }
 
 type rebindRequest struct {
-	AppID  string `json:"appid"`
-	DryRun bool   `json:"dry_run,omitempty"`
+	AppID string `json:"appid"`
 	reasoned
 }
 
@@ -39,7 +41,6 @@ type mapRequest struct {
 	NewAppID  string      `json:"new_appid"`
 	Moves     [][2]string `json:"moves"`
 	RetireOld bool        `json:"retire_old,omitempty"`
-	DryRun    bool        `json:"dry_run,omitempty"`
 	reasoned
 }
 
@@ -53,9 +54,6 @@ func serveMapOpenIDs(c *adminCall) error {
 	}
 	m := account.OpenIDMap{RetireOld: in.RetireOld, DryRun: in.DryRun, By: in.by()}
 	for _, move := range in.Moves {
-		if move[0] == "" || move[1] == "" {
-			return malformed("a move has an empty openid")
-		}
 		m.Moves = append(m.Moves, account.OpenIDMove{
 			OldAppID: in.OldAppID, OldOpenID: move[0], NewAppID: in.NewAppID, NewOpenID: move[1],
 		})
@@ -64,6 +62,5 @@ func serveMapOpenIDs(c *adminCall) error {
 	if err != nil {
 		return err
 	}
-	report.Unknown, report.Taken = listed(report.Unknown), listed(report.Taken)
 	return c.answer(report)
 }

@@ -105,6 +105,9 @@ func serveCloseConflict(c *adminCall) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
+	if in.DryRun {
+		return malformed("there is nothing to try: it changes no account")
+	}
 	if err := c.db.CloseConflict(c, in.ID, in.by()); err != nil {
 		return err
 	}

@@ -95,19 +95,27 @@ func viewEvent(e account.Event) (eventView, error) {
 }
 
 type mergeRequest struct {
-	From   string `json:"from"`
-	To     string `json:"to"`
-	DryRun bool   `json:"dry_run,omitempty"` // answers with a account.MergePreview
+	From string `json:"from"`
+	To   string `json:"to"`
 	reasoned
 }
 
-// reasoned is the part of a request that is recorded.
+// reasoned is the part of a request that is recorded, or says that nothing is to
+// be done: a dry run answers as the change would, and needs no reason.
 type reasoned struct {
-	Reason string `json:"reason,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Operator string `json:"operator,omitempty"` // who he is, if he says so
+	DryRun   bool   `json:"dry_run,omitempty"`
 }
 
-func (r reasoned) by() account.By { return account.By{Operator: true, Reason: r.Reason} }
+func (r reasoned) by() account.By {
+	if r.DryRun {
+		return account.By{}
+	}
+	return account.By{Operator: true, Reason: r.Reason, Name: r.Operator}
+}
 
+// serveMerge answers a dry run with what would happen in detail.
 func serveMerge(c *adminCall) error {
 	var in mergeRequest
 	if err := c.decode(&in); err != nil {
@@ -124,8 +132,7 @@ func serveMerge(c *adminCall) error {
 	return c.answer(preview)
 }
 
-// unbindRequest names a WeChat account of a user, by its unionid or by an app
-// and, where he has several there, the openid.
+// unbindRequest names a WeChat account of a user by as much as is needed.
 type unbindRequest struct {
 	UserID  string `json:"user_id"`
 	UnionID string `json:"unionid,omitempty"`
@@ -139,11 +146,11 @@ func serveUnbind(c *adminCall) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if (in.UnionID == "") == (in.AppID == "") {
-		return malformed("either unionid or appid is needed")
+	if in.UnionID == "" && in.AppID == "" && in.OpenID == "" {
+		return malformed("unionid, appid or openid is needed")
 	}
 	return c.changed(c.db.Unbind(c, account.Unbinding{
-		UserID: in.UserID, UnionID: in.UnionID, AppID: in.AppID, OpenID: in.OpenID, By: in.by(),
+		UserID: in.UserID, UnionID: in.UnionID, AppID: in.AppID, OpenID: in.OpenID, DryRun: in.DryRun, By: in.by(),
 	}))
 }
 
@@ -164,7 +171,9 @@ func serveCancel(c *adminCall) error {
 	if (in.UserID == "") == (in.OpenID == "") || (in.OpenID == "") != (in.AppID == "") {
 		return malformed("either user_id, or appid and openid are needed")
 	}
-	return c.changed(c.db.Cancel(c, account.Cancelling{UserID: in.UserID, AppID: in.AppID, OpenID: in.OpenID, By: in.by()}))
+	return c.changed(c.db.Cancel(c, account.Cancelling{
+		UserID: in.UserID, AppID: in.AppID, OpenID: in.OpenID, DryRun: in.DryRun, By: in.by(),
+	}))
 }
 
 type revokeRequest struct {
@@ -176,6 +185,9 @@ func serveRevoke(c *adminCall) error {
 	var in revokeRequest
 	if err := c.decode(&in); err != nil {
 		return err
+	}
+	if in.DryRun {
+		return malformed("there is nothing to try: it ends all sessions")
 	}
 	if err := c.db.RevokeUser(c, in.UserID, in.by()); err != nil {
 		return err

@@ -29,15 +29,17 @@ func rebindCommand(o *options) *cobra.Command {
 		example: "app rebind wx1111111111111111 --dry-run\napp rebind wx1111111111111111 --reason 'moved to the Open Platform of the new company' --yes",
 		minArgs: 1,
 		run: func(c *call) error {
-			return c.change(ch, func() error { return c.rebind(ch, true) }, func() error { return c.rebind(ch, false) })
+			return c.change(ch, c.rebind, c.rebind)
 		},
 	}))
 }
 
-func (c *call) rebind(ch *change, dry bool) error {
+func (c *call) rebind(why reasoned) error {
 	var report account.RebindReport
-	in := rebindRequest{AppID: c.args[0], DryRun: dry, reasoned: reasoned{ch.reason}}
-	if err := c.post("apps/rebind", in, &report); err != nil {
+	if !why.DryRun {
+		c.timeout = 0 // it goes through all rows of the app
+	}
+	if err := c.post("apps/rebind", rebindRequest{c.args[0], why}, &report); err != nil {
 		return err
 	}
 	if c.json {
@@ -48,7 +50,7 @@ func (c *call) rebind(ch *change, dry bool) error {
 	t.add("rows of guests that do", fmt.Sprint(report.Guests))
 	t.add("rows of nobody, removed", fmt.Sprint(report.Nobody))
 	t.add("of these, known in other apps too", fmt.Sprint(report.Elsewhere))
-	if !dry {
+	if !why.DryRun {
 		c.say("\nDone:")
 	}
 	if err := t.print(c.out, "  "); err != nil {
@@ -73,8 +75,6 @@ func mapCommand(o *options) *cobra.Command {
 			"app map-openids map.csv --from wx1111111111111111 --to wx9999999999999999 --reason 'account migration of May' --yes",
 		minArgs: 1,
 		run: func(c *call) error {
-			in := in
-			in.Reason = ch.reason
 			if in.OldAppID == "" || in.NewAppID == "" {
 				return usageError("--from and --to are needed: the appid before and after the move")
 			}
@@ -82,10 +82,12 @@ func mapCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			step := func(dry bool) func() error {
-				return func() error { in.DryRun = dry; return c.mapOpenIDs(in, moves) }
+			step := func(why reasoned) error {
+				in := in
+				in.reasoned = why
+				return c.mapOpenIDs(in, moves)
 			}
-			return c.change(ch, step(true), step(false))
+			return c.change(ch, step, step)
 		},
 	}))
 	f := cmd.Flags()
@@ -127,9 +129,6 @@ func (c *call) readMap(name string) ([]move, error) {
 		if m.openids == [2]string{"old", "new"} && len(moves) == 0 {
 			continue
 		}
-		if m.openids[0] == "" || m.openids[1] == "" {
-			return nil, usageError(fmt.Sprintf("%s: line %d has an empty openid", name, line))
-		}
 		moves = append(moves, m)
 	}
 }
@@ -137,7 +136,7 @@ func (c *call) readMap(name string) ([]move, error) {
 // mapOpenIDs sends the map in parts and adds up what became of them. Lines are
 // those of the file.
 func (c *call) mapOpenIDs(in mapRequest, moves []move) error {
-	total := account.MapReport{Unknown: []int{}, Taken: []int{}}
+	total := account.MapReport{Unknown: []int{}, Taken: []int{}, Invalid: []int{}}
 	for len(moves) > 0 {
 		part := moves[:min(len(moves), account.MaxOpenIDMoves)]
 		moves = moves[len(part):]
@@ -153,11 +152,12 @@ func (c *call) mapOpenIDs(in mapRequest, moves []move) error {
 		total.Guests += report.Guests
 		total.Retired += report.Retired
 		total.Known += report.Known
-		for _, i := range report.Unknown {
-			total.Unknown = append(total.Unknown, part[i].line)
-		}
-		for _, i := range report.Taken {
-			total.Taken = append(total.Taken, part[i].line)
+		for _, list := range []struct{ to, from *[]int }{
+			{&total.Unknown, &report.Unknown}, {&total.Taken, &report.Taken}, {&total.Invalid, &report.Invalid},
+		} {
+			for _, i := range *list.from {
+				*list.to = append(*list.to, part[i].line)
+			}
 		}
 	}
 	return c.printMapReport(total, in.DryRun)
@@ -168,12 +168,13 @@ func (c *call) printMapReport(r account.MapReport, dry bool) error {
 		return c.printJSON(r)
 	}
 	t := new(table)
-	t.add("new rows of members", fmt.Sprint(r.Members))
-	t.add("new rows of guests", fmt.Sprint(r.Guests))
-	t.add("old rows removed", fmt.Sprint(r.Retired))
+	t.add("new openids that are a member's now", fmt.Sprint(r.Members))
+	t.add("new openids that are a guest's now", fmt.Sprint(r.Guests))
 	t.add("known already", fmt.Sprint(r.Known))
-	t.add("lines whose old openid nobody has", fmt.Sprint(len(r.Unknown)), lines(r.Unknown))
+	t.add("old openids removed", fmt.Sprint(r.Retired))
+	t.add("lines whose openids nobody has", fmt.Sprint(len(r.Unknown)), lines(r.Unknown))
 	t.add("lines whose new openid is somebody else's, left alone", fmt.Sprint(len(r.Taken)), lines(r.Taken))
+	t.add("lines with an openid that is empty or too long", fmt.Sprint(len(r.Invalid)), lines(r.Invalid))
 	if !dry {
 		c.say("\nDone:")
 	}

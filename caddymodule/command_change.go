@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -12,30 +13,45 @@ import (
 
 // change holds the flags of a command that changes accounts.
 type change struct {
-	reason      string
-	yes, dryRun bool
+	reasoned
+	yes bool
 }
 
 func (ch *change) flags(cmd *cobra.Command) *cobra.Command {
 	f := cmd.Flags()
-	f.StringVar(&ch.reason, "reason", "", "why; it is recorded")
+	ch.reasoned.flags(cmd)
 	f.BoolVar(&ch.yes, "yes", false, "do it without asking")
-	f.BoolVar(&ch.dryRun, "dry-run", false, "show what would happen and change nothing")
+	f.BoolVar(&ch.DryRun, "dry-run", false, "show what would happen and change nothing")
 	return cmd
 }
 
-// change shows what will happen, asks, and does it. A program that wants JSON
-// gets one answer: the preview with --dry-run, else the result.
-func (c *call) change(ch *change, preview, do func() error) error {
-	if ch.reason == "" && !ch.dryRun {
+func (r *reasoned) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&r.Reason, "reason", "", "why; it is recorded")
+	f.StringVar(&r.Operator, "operator", cmp.Or(os.Getenv("SUDO_USER"), os.Getenv("USER")), "who you are; it is recorded")
+}
+
+// needed is the error of a change without a reason.
+func (r *reasoned) needed() error {
+	if r.Reason == "" {
 		return usageError("--reason is missing: say why, it is recorded")
 	}
-	if !c.json || ch.dryRun {
-		if err := preview(); err != nil {
+	return nil
+}
+
+// change shows what will happen, asks, and does it. The preview prints what the
+// gateway says to a dry run. A program that wants JSON gets one answer: the
+// preview with --dry-run, else the result.
+func (c *call) change(ch *change, preview func(dry reasoned) error, do func(reasoned) error) error {
+	if err := ch.needed(); err != nil && !ch.DryRun {
+		return err
+	}
+	if !c.json || ch.DryRun {
+		if err := preview(reasoned{DryRun: true}); err != nil {
 			return err
 		}
 	}
-	if ch.dryRun {
+	if ch.DryRun {
 		if !c.json {
 			c.say("\nNothing was changed: this was --dry-run.")
 		}
@@ -44,7 +60,7 @@ func (c *call) change(ch *change, preview, do func() error) error {
 	if err := c.confirm(ch); err != nil {
 		return err
 	}
-	return do()
+	return do(ch.reasoned)
 }
 
 // confirm asks whoever sits at the terminal, unless --yes is given.

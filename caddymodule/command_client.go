@@ -43,10 +43,14 @@ func (c *call) post(path string, in, out any) error {
 	return c.exchange(http.MethodPost, path, body, out)
 }
 
-// exchange sends JSON and reads JSON.
+// exchange sends JSON and reads JSON. Without a timeout it waits.
 func (c *call) exchange(method, path string, body []byte, out any) error {
-	ctx, cancel := context.WithTimeout(c.Context, c.timeout)
-	defer cancel()
+	ctx := c.Context
+	if c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
 	r, err := c.request(ctx, method, path, bytes.NewReader(body))
 	if err != nil {
 		return err

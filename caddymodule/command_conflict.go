@@ -108,7 +108,7 @@ func conflictHint(code account.Code) string {
 }
 
 func closeCommand(o *options) *cobra.Command {
-	var reason string
+	var why reasoned
 	cmd := o.command(leaf{
 		use: "close <id>", short: "Take a conflict from the list, with a reason",
 		long: "Closes a conflict that you have looked at. It changes no account. If the same is\n" +
@@ -116,13 +116,13 @@ func closeCommand(o *options) *cobra.Command {
 		example: "conflict close 7d1c2f --reason 'two sisters share a phone'",
 		minArgs: 1,
 		run: func(c *call) error {
-			if reason == "" {
-				return usageError("--reason is missing: say why, it is recorded")
+			if err := why.needed(); err != nil {
+				return err
 			}
-			in := closeRequest{ID: c.args[0], reasoned: reasoned{reason}}
-			return c.send("conflicts/close", in, func(changedView) { c.say("Closed.") })
+			in := closeRequest{ID: c.args[0], reasoned: why}
+			return c.send("conflicts/close", in, func(changedView) error { c.say("Closed."); return nil })
 		},
 	})
-	cmd.Flags().StringVar(&reason, "reason", "", "why; it is recorded")
+	why.flags(cmd)
 	return cmd
 }

@@ -51,8 +51,8 @@ func (c *call) listOperations(in operationsRequest) error {
 	return nil
 }
 
-const operationHead = "ID TIME ACTION SUBJECT REASON DETAIL"
+const operationHead = "ID TIME ACTION SUBJECT OPERATOR REASON DETAIL"
 
 func operationCells(r account.OperationRecord) []string {
-	return []string{r.ID, clock(r.Time), string(r.Action), r.Subject, r.Reason, string(r.Detail)}
+	return []string{r.ID, clock(r.Time), string(r.Action), r.Subject, r.By, r.Reason, string(r.Detail)}
 }

@@ -1,13 +1,25 @@
 package caddymodule
 
 import (
-	"slices"
+	"encoding/json"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wxgate/wxgate/internal/account"
 )
+
+// send asks for a change, or for its dry run, and shows the answer.
+func (c *call) send(path string, in any, show func(changedView) error) error {
+	var out changedView
+	if err := c.post(path, in, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(out)
+	}
+	return show(out)
+}
 
 func mergeCommand(o *options) *cobra.Command {
 	ch := new(change)
@@ -21,16 +33,16 @@ func mergeCommand(o *options) *cobra.Command {
 			"user merge 1000000042 1000000007 --reason 'ticket 815: showed both phones' --yes",
 		minArgs: 2,
 		run: func(c *call) error {
-			in := mergeRequest{From: c.args[0], To: c.args[1], reasoned: reasoned{ch.reason}}
-			return c.change(ch, func() error { return c.previewMerge(in) }, func() error { return c.send("users/merge", in, c.mergeDone) })
+			return c.change(ch, c.previewMerge, func(why reasoned) error {
+				return c.send("users/merge", mergeRequest{c.args[0], c.args[1], why}, c.mergeDone)
+			})
 		},
 	}))
 }
 
-func (c *call) previewMerge(in mergeRequest) error {
-	in.DryRun = true
+func (c *call) previewMerge(dry reasoned) error {
 	var p account.MergePreview
-	if err := c.post("users/merge", in, &p); err != nil {
+	if err := c.post("users/merge", mergeRequest{c.args[0], c.args[1], dry}, &p); err != nil {
 		return err
 	}
 	if c.json {
@@ -38,21 +50,17 @@ func (c *call) previewMerge(in mergeRequest) error {
 	}
 	t := new(table)
 	t.add("", "ID", "KIND", "PHONE", "CREATED", "LAST SEEN")
-	for _, who := range []struct {
-		role string
-		account.Summary
-	}{{"goes", p.From}, {"stays", p.To}} {
-		t.add(who.role, who.ID, string(who.Kind), who.Phone, clock(who.Created), clock(who.LastSeen))
-	}
+	t.add(append([]string{"goes"}, summaryCells(p.From)...)...)
+	t.add(append([]string{"stays"}, summaryCells(p.To)...)...)
 	if err := t.print(c.out, ""); err != nil {
 		return err
 	}
-	if p.From.ID == p.To.ID {
+	switch {
+	case p.Code != account.CodeOK:
+		return refused(p.Code)
+	case p.From.ID == p.To.ID:
 		c.say("\nThese are one member already: nothing would change.")
 		return nil
-	}
-	if p.Code != account.CodeOK {
-		return refused(p.Code)
 	}
 	c.say("\n%s would get", p.To.ID)
 	for _, m := range p.Moves {
@@ -62,33 +70,28 @@ func (c *call) previewMerge(in mergeRequest) error {
 	if p.Released != "" {
 		c.say("The phone %s would be released: nobody has it then.", p.Released)
 	}
+	if p.Released != "" && p.To.Phone == "" {
+		c.say("To keep the phone, merge the other way round: %s user merge %s %s", program(), word(p.To.ID), word(p.From.ID))
+	}
 	if len(p.Conflicts) > 0 {
 		c.say("These conflicts would close: %s", strings.Join(p.Conflicts, ", "))
 	}
 	return nil
 }
 
-func (c *call) mergeDone(done changedView) {
-	c.say("\n%s is %s now.", c.args[0], done.UserID)
-	c.say("The shop is told with user.merged. See: %s user show %s", program(), word(done.UserID))
+func summaryCells(s account.Summary) []string {
+	return []string{s.ID, string(s.Kind), s.Phone, clock(s.Created), clock(s.LastSeen)}
 }
 
-// send asks for a change and shows what it has done.
-func (c *call) send(path string, in any, done func(changedView)) error {
-	var out changedView
-	if err := c.post(path, in, &out); err != nil {
-		return err
-	}
-	if c.json {
-		return c.printJSON(out)
-	}
-	done(out)
+func (c *call) mergeDone(done changedView) error {
+	c.say("\n%s is %s now.", c.args[0], done.UserID)
+	c.say("The shop is told with user.merged. See: %s user show %s", program(), word(done.UserID))
 	return nil
 }
 
 func unbindCommand(o *options) *cobra.Command {
 	ch := new(change)
-	var in unbindRequest
+	var named unbindRequest
 	cmd := ch.flags(o.command(leaf{
 		use: "unbind <id>", short: "Take a WeChat account away from a member",
 		long: "Removes all rows of one WeChat account of a member, and signs him out everywhere.\n" +
@@ -98,60 +101,60 @@ func unbindCommand(o *options) *cobra.Command {
 			"user unbind 1000000042 --unionid oUNION --reason 'ticket 815: phone was sold' --yes",
 		minArgs: 1,
 		run: func(c *call) error {
-			in := in
-			in.UserID, in.Reason = c.args[0], ch.reason
-			if (in.UnionID == "") == (in.AppID == "") {
-				return usageError("say which WeChat account: either --unionid, or --appid and where he has several there --openid")
+			if named.UnionID == "" && named.AppID == "" && named.OpenID == "" {
+				return usageError("say which WeChat account: --appid, --openid or --unionid, as many as are needed")
 			}
-			return c.change(ch, func() error { return c.previewUnbind(in) }, func() error {
-				return c.send("users/unbind", in, func(done changedView) {
-					c.say("\nThe WeChat account is no longer %s's, who is signed out everywhere.", done.UserID)
-				})
-			})
+			step := func(show func(changedView) error) func(reasoned) error {
+				return func(why reasoned) error {
+					in := named
+					in.UserID, in.reasoned = c.args[0], why
+					return c.send("users/unbind", in, show)
+				}
+			}
+			return c.change(ch, step(c.wouldUnbind), step(func(done changedView) error {
+				c.say("\nThe WeChat account is no longer %s's, who is signed out everywhere.", done.UserID)
+				return nil
+			}))
 		},
 	}))
-	cmd.Flags().StringVar(&in.UnionID, "unionid", "", "the WeChat account with this unionid")
-	cmd.Flags().StringVar(&in.AppID, "appid", "", "the WeChat account that he uses in this app")
-	cmd.Flags().StringVar(&in.OpenID, "openid", "", "with --appid, where he has several there")
+	f := cmd.Flags()
+	f.StringVar(&named.AppID, "appid", "", "the WeChat account that he uses in this app")
+	f.StringVar(&named.OpenID, "openid", "", "the WeChat account with this openid")
+	f.StringVar(&named.UnionID, "unionid", "", "the WeChat account with this unionid")
 	return cmd
 }
 
-// previewUnbind lists the rows that would go: all of the WeChat account.
-func (c *call) previewUnbind(in unbindRequest) error {
-	p, err := c.person(in.UserID)
+func (c *call) wouldUnbind(would changedView) error {
+	return c.lookAt(would.UserID, func() error {
+		c.say("\nWould be signed out everywhere, and lose")
+		for _, e := range would.Events {
+			var row account.Linked
+			if err := json.Unmarshal(e.Data, &row); err != nil {
+				return err
+			}
+			if e.Type == account.EventIdentityUnlinked {
+				c.say("  the WeChat account %s of %s", row.OpenID, row.AppID)
+			}
+		}
+		return nil
+	})
+}
+
+// lookAt shows a person who is about to be changed.
+func (c *call) lookAt(id string, would func() error) error {
+	p, err := c.person(id)
 	if err != nil {
 		return err
-	}
-	var unionid string
-	named := slices.DeleteFunc(slices.Clone(p.Identities), func(i account.PersonIdentity) bool {
-		return i.UnionID != in.UnionID && in.UnionID != "" ||
-			i.AppID != in.AppID && in.AppID != "" || i.OpenID != in.OpenID && in.OpenID != ""
-	})
-	if len(named) == 0 {
-		return problemOf(account.ErrUnknownIdentity)
-	}
-	if unionid = named[0].UnionID; unionid != "" {
-		named = slices.DeleteFunc(slices.Clone(p.Identities), func(i account.PersonIdentity) bool { return i.UnionID != unionid })
-	}
-	if c.json {
-		return c.printJSON(struct {
-			account.Summary
-			Removes []account.PersonIdentity `json:"removes"`
-		}{p.Summary, named})
 	}
 	if err := c.printSummary(p); err != nil {
 		return err
 	}
-	c.say("\nWould lose, and would be signed out everywhere:")
-	for _, i := range named {
-		c.say("  the WeChat account %s of %s", i.OpenID, i.AppID)
-	}
-	return nil
+	return would()
 }
 
 func cancelCommand(o *options) *cobra.Command {
 	ch := new(change)
-	var in cancelRequest
+	var named cancelRequest
 	cmd := ch.flags(o.command(leaf{
 		use: "cancel [id]", short: "Cancel an account, also of somebody who withdrew his grant",
 		long: "Cancels an account: his WeChat accounts are removed, his phone is free, all his\n" +
@@ -162,57 +165,45 @@ func cancelCommand(o *options) *cobra.Command {
 			"user cancel --appid wx1111111111111111 --openid oABCD1234 --reason 'withdrew his grant in WeChat' --yes",
 		limit: 1,
 		run: func(c *call) error {
-			in := in
-			in.Reason = ch.reason
-			if len(c.args) == 1 {
-				in.UserID = c.args[0]
-			}
-			if (in.UserID == "") == (in.OpenID == "") || (in.OpenID == "") != (in.AppID == "") {
+			named := named
+			named.UserID = strings.Join(c.args, "")
+			if (named.UserID == "") == (named.OpenID == "") || (named.OpenID == "") != (named.AppID == "") {
 				return usageError("say whom: either an id, or --appid and --openid")
 			}
-			return c.change(ch, func() error { return c.previewCancel(in) }, func() error {
-				return c.send("users/cancel", in, func(changedView) { c.say("\nThe account is cancelled. The shop is told with user.cancelled.") })
-			})
+			step := func(show func(changedView) error) func(reasoned) error {
+				return func(why reasoned) error {
+					in := named
+					in.reasoned = why
+					return c.send("users/cancel", in, show)
+				}
+			}
+			return c.change(ch, step(c.wouldCancel), step(func(changedView) error {
+				c.say("\nThe account is cancelled. The shop is told with user.cancelled.")
+				return nil
+			}))
 		},
 	}))
-	cmd.Flags().StringVar(&in.AppID, "appid", "", "the app in which WeChat knows him")
-	cmd.Flags().StringVar(&in.OpenID, "openid", "", "his openid there")
+	f := cmd.Flags()
+	f.StringVar(&named.AppID, "appid", "", "the app in which WeChat knows him")
+	f.StringVar(&named.OpenID, "openid", "", "his openid there")
 	return cmd
 }
 
-func (c *call) previewCancel(in cancelRequest) error {
-	id := in.UserID
-	if id == "" {
-		var found matchesView
-		if err := c.post("users/find", findRequest{Term: in.OpenID}, &found); err != nil {
-			return err
+func (c *call) wouldCancel(would changedView) error {
+	for _, e := range would.Events {
+		if e.Type == account.EventUserCancelled {
+			return c.lookAt(e.Subject, func() error {
+				c.say("\nWould be cancelled: he would lose his WeChat accounts and his phone, and be signed out everywhere.")
+				c.say("What the shop keeps under %s stays there, and nobody logs in to it again.", e.Subject)
+				return nil
+			})
 		}
-		i := slices.IndexFunc(found.Matches, func(m account.Match) bool { return m.By == "openid" && m.AppID == in.AppID })
-		if i < 0 {
-			return newProblem(404, "unknown_user", "nobody has that openid in "+in.AppID)
-		}
-		id = found.Matches[i].ID
 	}
-	return c.lookAt(id, func(p account.Person) {
-		c.say("\nWould be cancelled: he would lose %d WeChat account(s) and his phone, and be signed out everywhere.",
-			len(p.Identities)+len(p.Visitors))
-		c.say("What the shop keeps under %s stays there, and nobody logs in to it again.", p.ID)
-	})
-}
-
-// lookAt shows a person who is about to be changed; with --json all of him.
-func (c *call) lookAt(id string, would func(account.Person)) error {
-	p, err := c.person(id)
-	if err != nil {
-		return err
+	if len(c.args) > 0 {
+		c.say("The account is cancelled already: nothing would change.")
+	} else {
+		c.say("Nobody has an account with that WeChat account. What is kept about it would be removed.")
 	}
-	if c.json {
-		return c.printJSON(p)
-	}
-	if err := c.printSummary(p); err != nil {
-		return err
-	}
-	would(p)
 	return nil
 }
 
@@ -225,12 +216,23 @@ func revokeCommand(o *options) *cobra.Command {
 		example: "user revoke 1000000042 --reason 'lost his laptop' --yes",
 		minArgs: 1,
 		run: func(c *call) error {
-			in := revokeRequest{UserID: c.args[0], reasoned: reasoned{ch.reason}}
-			return c.change(ch, func() error {
-				return c.lookAt(in.UserID, func(account.Person) { c.say("\nWould be signed out everywhere.") })
-			}, func() error {
-				return c.send("users/revoke", in, func(changedView) { c.say("\nSigned out everywhere, within 5 seconds on other instances.") })
+			return c.change(ch, func(reasoned) error { return c.wouldRevoke() }, func(why reasoned) error {
+				return c.send("users/revoke", revokeRequest{c.args[0], why}, func(changedView) error {
+					c.say("\nSigned out everywhere, within 5 seconds on other instances.")
+					return nil
+				})
 			})
 		},
 	}))
+}
+
+func (c *call) wouldRevoke() error {
+	if !c.json {
+		return c.lookAt(c.args[0], func() error { c.say("\nWould be signed out everywhere."); return nil })
+	}
+	p, err := c.person(c.args[0])
+	if err != nil {
+		return err
+	}
+	return c.printJSON(p)
 }

@@ -39,7 +39,7 @@ func TestAdminRoutesRefuseWhatTheyDoNotTake(t *testing.T) {
 		"too many at once":            {"GET", "/wxgate/events?limit=1001", "", "", 400, "malformed"},
 		"too many operations":         {"POST", "/wxgate/operations/list", "application/json", `{"limit":1001}`, 400, "malformed"},
 		"a map to nowhere":            {"POST", "/wxgate/apps/map-openids", "application/json", `{"old_appid":"x"}`, 400, "malformed"},
-		"a map with a gap":            {"POST", "/wxgate/apps/map-openids", "application/json", `{"old_appid":"x","new_appid":"y","moves":[["a",""]]}`, 400, "malformed"},
+		"a dry run of what has none":  {"POST", "/wxgate/users/revoke", "application/json", `{"user_id":"1","dry_run":true}`, 400, "malformed"},
 		"no app to rebind":            {"POST", "/wxgate/apps/rebind", "application/json", `{"reason":"x"}`, 400, "malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,7 @@ type By struct {
 	// transaction that does it.
 	Operator bool
 	Reason   string // of an operator, who must give one
+	Name     string // of the operator; empty: he does not say
 }
 
 func (b By) check() error {
@@ -129,8 +130,8 @@ func (c *change) record(by By, action Action, subject string, detail any) error 
 	if err != nil {
 		return fmt.Errorf("encoding an operation: %w", err)
 	}
-	err = c.exec(`INSERT INTO wxgate_operation (id, time, action, subject, reason, detail) VALUES (?, ?, ?, ?, ?, ?)`,
-		rand.Text(), millis(c.at), string(action), subject, by.Reason, string(raw))
+	err = c.exec(`INSERT INTO wxgate_operation (id, time, action, subject, reason, operator, detail) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		rand.Text(), millis(c.at), string(action), subject, by.Reason, by.Name, string(raw))
 	if err != nil {
 		return fmt.Errorf("recording an operation: %w", err)
 	}
@@ -157,6 +158,7 @@ type OperationRecord struct {
 	Action  Action          `json:"action"`
 	Subject string          `json:"subject"` // user id, conflict id or appid
 	Reason  string          `json:"reason"`
+	By      string          `json:"operator,omitempty"`
 	Detail  json.RawMessage `json:"detail"`
 }
 
@@ -173,14 +175,14 @@ func (db *DB) Operations(ctx context.Context, subject string, page Page) ([]Oper
 }
 
 func readOperations(ctx context.Context, q querier, clause string, args ...any) ([]OperationRecord, error) {
-	rows, err := q.QueryContext(ctx, `SELECT o.id, o.time, o.action, o.subject, o.reason, o.detail FROM wxgate_operation o `+clause, args...)
+	rows, err := q.QueryContext(ctx, `SELECT o.id, o.time, o.action, o.subject, o.reason, o.operator, o.detail FROM wxgate_operation o `+clause, args...)
 	if err != nil {
 		return nil, err
 	}
 	return collect(rows, func(o *OperationRecord) error {
 		var ms int64
 		var detail string
-		err := rows.Scan(&o.ID, &ms, &o.Action, &o.Subject, &o.Reason, &detail)
+		err := rows.Scan(&o.ID, &ms, &o.Action, &o.Subject, &o.Reason, &o.By, &detail)
 		o.Time, o.Detail = fromMillis(ms), json.RawMessage(detail)
 		return err
 	})

@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -31,13 +30,9 @@ type FirstLoginReport struct {
 
 // FirstLoginReport reads all accounts; with a million that takes seconds.
 func (db *DB) FirstLoginReport(ctx context.Context) (r FirstLoginReport, err error) {
-	err = retry(ctx, func() error {
-		tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		if err != nil {
-			return err
-		}
+	err = db.glimpse(ctx, func(tx *sql.Tx) (err error) {
 		r, err = firstLoginReport(ctx, tx)
-		return errors.Join(err, tx.Rollback())
+		return err
 	})
 	if err != nil {
 		return FirstLoginReport{}, fmt.Errorf("reporting on first logins: %w", err)

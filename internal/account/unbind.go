@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -13,6 +14,7 @@ type Unbinding struct {
 	UnionID string
 	AppID   string
 	OpenID  string
+	DryRun  bool // report only: the Outcome is what it would be
 	By      By
 }
 
@@ -25,14 +27,17 @@ type Unbinding struct {
 // that was unbound before), ErrSeveralIdentities, ErrNoReason.
 func (db *DB) Unbind(ctx context.Context, u Unbinding) (Outcome, error) {
 	var out Outcome
-	events, err := db.operate(ctx, u.By, func(c *change) (err error) {
+	_, err := db.operate(ctx, u.By, func(c *change) (err error) {
 		out, err = c.unbind(u)
+		out.Events = c.events
+		if err == nil && u.DryRun {
+			err = errDryRun
+		}
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDryRun) {
 		return Outcome{}, fmt.Errorf("unbinding a WeChat account: %w", err)
 	}
-	out.Events = events
 	return out, nil
 }
 
@@ -128,6 +133,7 @@ func (c *change) removeUnionID(id unionIDKey) error {
 type Cancelling struct {
 	UserID        string // either this; a replaced id stands for its survivor
 	AppID, OpenID string // or this
+	DryRun        bool   // report only: the Outcome is what it would be
 	By            By
 }
 
@@ -138,26 +144,37 @@ type Cancelling struct {
 //
 // Errors: ErrUnknownUser (also for an openid that nobody has), ErrNoReason.
 func (db *DB) Cancel(ctx context.Context, x Cancelling) (Outcome, error) {
-	events, err := db.operate(ctx, x.By, func(c *change) error {
-		h, err := locked(c, func() (holding, error) { return x.holds(ctx, c.tx) })
-		if err != nil || h.who != nil && h.who.cancelled {
-			return err
+	out := Outcome{Code: CodeOK}
+	_, err := db.operate(ctx, x.By, func(c *change) error {
+		err := c.cancelNamed(x)
+		out.Events = c.events
+		if err == nil && x.DryRun {
+			err = errDryRun
 		}
-		if err := c.removeIdentities(h.rows); err != nil {
-			return err
-		}
-		if h.who == nil {
-			return c.record(x.By, ActionCancel, x.AppID+"/"+x.OpenID, struct{}{})
-		}
-		if err := c.cancel(h.who); err != nil {
-			return err
-		}
-		return c.record(x.By, ActionCancel, h.who.id, struct{}{})
+		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDryRun) {
 		return Outcome{}, fmt.Errorf("cancelling a user: %w", err)
 	}
-	return Outcome{Code: CodeOK, Events: events}, nil
+	return out, nil
+}
+
+// cancelNamed finds whom an id or an openid names, and cancels him.
+func (c *change) cancelNamed(x Cancelling) error {
+	h, err := locked(c, func() (holding, error) { return x.holds(c.ctx, c.tx) })
+	if err != nil || h.who != nil && h.who.cancelled {
+		return err
+	}
+	if err := c.removeIdentities(h.rows); err != nil {
+		return err
+	}
+	if h.who == nil {
+		return c.record(x.By, ActionCancel, x.AppID+"/"+x.OpenID, struct{}{})
+	}
+	if err := c.cancel(h.who); err != nil {
+		return err
+	}
+	return c.record(x.By, ActionCancel, h.who.id, struct{}{})
 }
 
 // holds reads who is to be cancelled, with his rows. A WeChat account that has

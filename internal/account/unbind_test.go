@@ -11,7 +11,7 @@ import (
 )
 
 // byOperator is what an operator gives with what he does.
-func byOperator() By { return By{Operator: true, Reason: "ticket 12"} }
+func byOperator() By { return By{Operator: true, Reason: "ticket 12", Name: "wang"} }
 
 // did is an operation's outcome in one line: as said, or the error.
 func (w *world) did(out Outcome, err error) string {
@@ -35,6 +35,9 @@ func (w *world) operations() []string {
 	must(w.t, err)
 	said := []string{}
 	for _, o := range all {
+		if o.By != "wang" {
+			w.t.Errorf("recorded as %q's", o.By)
+		}
 		said = append([]string{fmt.Sprintf("%s %s: %s", o.Action, o.Subject, o.Reason)}, said...)
 	}
 	return said
@@ -79,6 +82,10 @@ func TestUnbind(t *testing.T) {
 			onEach(t, func(t *testing.T, open opener) {
 				w := newWorldOn(t, open, Rules{Linking: ManyUnionIDs}, c.given...)
 				before := w.everything()
+				dry := c.unbind
+				dry.DryRun = true
+				diff(t, "outcome of a dry run", c.want, w.did(w.db.Unbind(t.Context(), dry)))
+				diff(t, "all that is stored after a dry run", before, w.everything())
 				diff(t, "outcome", c.want, w.did(w.db.Unbind(t.Context(), c.unbind)))
 				if c.left == nil {
 					diff(t, "all that is stored", before, w.everything())
@@ -169,6 +176,10 @@ func TestCancel(t *testing.T) {
 			onEach(t, func(t *testing.T, open opener) {
 				w := newWorldOn(t, open, Rules{}, c.given...)
 				before := w.everything()
+				dry := c.cancel
+				dry.DryRun = true
+				diff(t, "outcome of a dry run", c.want, w.did(w.db.Cancel(t.Context(), dry)))
+				diff(t, "all that is stored after a dry run", before, w.everything())
 				diff(t, "outcome", c.want, w.did(w.db.Cancel(t.Context(), c.cancel)))
 				if c.left == nil {
 					diff(t, "all that is stored", before, w.everything())

@@ -144,12 +144,13 @@ CREATE INDEX wxgate_newcomer_created ON wxgate_newcomer (created);
 
 -- What operators did.
 CREATE TABLE wxgate_operation (
-	id      TEXT PRIMARY KEY,
-	time    INTEGER NOT NULL,
-	action  TEXT NOT NULL,
-	subject TEXT NOT NULL,
-	reason  TEXT NOT NULL,
-	detail  TEXT NOT NULL
+	id       TEXT PRIMARY KEY,
+	time     INTEGER NOT NULL,
+	action   TEXT NOT NULL,
+	subject  TEXT NOT NULL,
+	reason   TEXT NOT NULL,
+	operator TEXT NOT NULL, -- empty: he did not say who he is
+	detail   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wxgate_operation_time ON wxgate_operation (time, id);
 CREATE INDEX wxgate_operation_subject ON wxgate_operation (subject, time);
