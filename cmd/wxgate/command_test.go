@@ -35,7 +35,6 @@ func TestCommandsThatAreWrong(t *testing.T) {
 		{"conflict close 1", "--reason is missing"},
 		{"conflict list 1", "usage: wxgate conflict list"},
 		{"conflict list --limit many", "invalid argument"},
-		{"event list --after yesterday", "invalid argument"},
 		{"operation list 1 2", "usage: wxgate operation list [subject]"},
 		{"app rebind a --yes", "--reason is missing"},
 		{"app map-openids map.csv --from a --reason x", "--from and --to are needed"},
