@@ -238,31 +238,32 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 	if sess.UserID == "" && !s.live(ctx, v) {
 		return false
 	}
-	out, ok := s.link(ctx, v, account.Input{
+	proved := account.Input{
 		AppID: sess.AppID, OpenID: sess.OpenID, UnionID: sess.UnionID,
 		Want: account.WantLogin, InBrowser: v.agent().wechat,
-	})
+	}
+	out, ok := s.link(ctx, v, proved)
 	if ok && out.Code == account.CodeUnavailable {
 		v.failed = true // he may try again, and a login page would not help him
 	}
 	if !ok || out.Kind != account.Member {
 		return false
 	}
-	next := *sess
-	next.UserID, next.Kind, next.Born, next.AMR = out.UserID, kindMember, 0, amrWeChat
+	e := earned{Outcome: out, proved: proved, channel: sess.Channel, amr: amrWeChat}
 	// Before the shop shows him his orders it has to learn which ids were merged
 	// into him, so a visitor of whom that cannot be read does not get further.
-	res, err := s.current(ctx, &next)
+	next := s.successor(sess, e)
+	next.ID, next.IssuedAt = sess.ID, sess.IssuedAt
+	res, err := s.current(ctx, next)
 	if err != nil {
 		s.storeFailed(v, "database", "resolving a session", err)
 		return false
 	}
-	if !s.rotate(ctx, v, &next) {
+	if s.succeed(ctx, v, e) == nil {
 		return false
 	}
-	s.give(v, &next)
 	s.become(v, res)
-	s.Metrics.Login(next.Channel, "ok")
+	s.Metrics.Login(e.channel, "ok")
 	return v.who.known()
 }
 

@@ -178,7 +178,7 @@ func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pendi
 	if !ok {
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
-	return s.loggedIn(ctx, v, p, loginOutcome{out, grant.OpenID, tapped, unheard})
+	return s.loggedIn(ctx, v, p, loginOutcome{earned{Outcome: out, proved: link, channel: channelH5, amr: amrWeChat}, tapped, unheard})
 }
 
 // codeRefused tells the login page that the visitor said no at WeChat.
@@ -280,8 +280,7 @@ func (s *Site) logWeChat(doing string, err error) {
 const followerPause = stateLife
 
 type loginOutcome struct {
-	account.Outcome
-	openid string
+	earned
 	tapped bool // the visitor asked for it and consented
 	// unheard: WeChat was asked for the unionid and gave no answer, so that he
 	// has none is not known.
@@ -290,32 +289,20 @@ type loginOutcome struct {
 
 // loggedIn makes the session that an authorization has earned.
 func (s *Site) loggedIn(ctx context.Context, v *Visit, p pending, out loginOutcome) result {
-	next := &session.Session{
-		UserID: out.UserID, Kind: string(out.Kind), Channel: channelH5,
-		AppID: p.AppID, OpenID: out.openid, UnionID: out.UnionID,
+	missing := out.tapped && out.UnionID == ""
+	if missing && out.unheard {
+		return s.unfinished(ctx, v, p, codeWeChatBusy)
 	}
-	switch out.Kind {
-	case account.Guest:
-		next.Born = out.Born.Unix()
-	case account.Member:
-		next.AMR = amrWeChat
+	next := s.succeed(ctx, v, out.earned)
+	if next == nil {
+		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
-	if out.tapped && out.UnionID == "" {
-		if out.unheard {
-			return s.unfinished(ctx, v, p, codeWeChatBusy)
-		}
+	if missing {
 		next.ConsentedAt = v.now.Unix()
 		s.Log.Warn("a consent brought no unionid; is the official account bound to the Open Platform account?",
 			"appid", p.AppID)
 	}
-	if old := v.session(); old != nil && old.UserID == next.UserID && old.Kind == next.Kind && !old.Snapshot && !v.grace {
-		// Learning who a guest is at WeChat is no rise of level.
-		next.ID, next.IssuedAt = old.ID, old.IssuedAt
-		next.ConsentedAt = max(next.ConsentedAt, old.ConsentedAt)
-	} else if !s.rotate(ctx, v, next) {
-		return s.unfinished(ctx, v, p, codeUnavailable)
-	}
-	res := result{ReturnTo: p.ReturnTo, Token: s.seal(v, next)}
+	res := result{ReturnTo: p.ReturnTo, Token: s.tokenOf(next)}
 	switch {
 	case !out.tapped:
 		s.Metrics.Login(channelH5, "silent")
