@@ -72,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		// With nothing to migrate this is the first attempt to write. It
 		// changes nothing, but SQLite lets nobody begin it who may not write.
 		err = db.inTx(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, `UPDATE wxgate_id_block SET next = next WHERE name = ''`)
+			_, err := tx.ExecContext(ctx, `UPDATE wxgate_id_block SET next = next WHERE first < 0`)
 			return err
 		})
 	}
@@ -83,6 +83,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("opening database %s: %w", cfg.Path, err), db.Close())
 	}
 	db.ids = newIDSource(db, cfg.IDs)
+	if err := db.ids.claim(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening database %s: %w", cfg.Path, err), db.Close())
+	}
 	return db, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,7 +23,10 @@ type IDConfig struct {
 const (
 	defaultStart = 1_000_000_000
 	blockSize    = 1000
-	blockName    = "user"
+
+	// Numbers have at most 19 digits, which any database's BIGINT holds.
+	maxStart  = 1_000_000_000_000_000_000
+	maxDigits = 19
 )
 
 func (c IDConfig) withDefaults() IDConfig {
@@ -47,9 +49,9 @@ type idSource struct {
 	db  *DB
 	cfg IDConfig
 
-	lock       chan struct{} // a mutex that a deadline can stop waiting for
-	next, last int64         // of the block; next >= last: used up
-	unused     []string
+	lock   chan struct{} // a mutex that a deadline can stop waiting for
+	left   block         // what is left of the numbers reserved last
+	unused []string
 }
 
 func newIDSource(db *DB, cfg IDConfig) *idSource {
@@ -76,15 +78,15 @@ func (s *idSource) take(ctx context.Context) (string, error) {
 		s.unused = s.unused[:n-1]
 		return id, nil
 	}
-	if s.next >= s.last {
-		first, err := s.reserve(ctx)
+	if s.left.first >= s.left.next {
+		taken, err := s.reserve(ctx)
 		if err != nil {
 			return "", fmt.Errorf("reserving user ids: %w", err)
 		}
-		s.next, s.last = first, first+blockSize
+		s.left = taken
 	}
-	s.next++
-	return strconv.FormatInt(s.next-1, 10), nil
+	s.left.first++
+	return strconv.FormatInt(s.left.first-1, 10), nil
 }
 
 // giveBack returns an id that was taken and shown to nobody. It never waits: an
@@ -99,18 +101,6 @@ func (s *idSource) giveBack(id string) {
 		<-s.lock
 	default:
 	}
-}
-
-// reserve takes the next block, at Start or behind all that were taken before.
-func (s *idSource) reserve(ctx context.Context) (first int64, err error) {
-	err = s.db.inTx(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `
-			INSERT INTO wxgate_id_block (name, next) VALUES (?, ? + ?)
-			ON CONFLICT (name) DO UPDATE SET next = max(next, excluded.next - ?) + ?
-			RETURNING next - ?`,
-			blockName, s.cfg.Start, blockSize, blockSize, blockSize, blockSize).Scan(&first)
-	})
-	return first, err
 }
 
 func newUUID() string {

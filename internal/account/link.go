@@ -87,7 +87,7 @@ func (db *DB) linkWriting(ctx context.Context, c call, about lockSet) (Outcome, 
 			}
 			a = &applier{change: &change{ctx: ctx, tx: tx, at: f.now}, facts: f, plan: decide(f), freshID: id}
 			if a.plan.needsShop(c.rules) {
-				if a.freshID, err = admit(ctx, tx, f, c.made); err != nil {
+				if a.freshID, err = db.admit(ctx, tx, f, c.made); err != nil {
 					return err
 				}
 			}

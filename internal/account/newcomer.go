@@ -115,7 +115,7 @@ func newcomerKey(ctx context.Context, tx *sql.Tx, person string) (string, error)
 
 // admit returns the id that the shop has made for the person whom the plan
 // makes a member, once it is sure that it is nobody else's.
-func admit(ctx context.Context, tx *sql.Tx, f *facts, made madeID) (string, error) {
+func (db *DB) admit(ctx context.Context, tx *sql.Tx, f *facts, made madeID) (string, error) {
 	if made.person != f.person() {
 		return "", errOtherPerson
 	}
@@ -125,6 +125,12 @@ func admit(ctx context.Context, tx *sql.Tx, f *facts, made madeID) (string, erro
 	}
 	if taken != nil {
 		return "", &noUserID{fmt.Errorf("the shop answered %s, who is a %s already", made.id, taken.kind)}
+	}
+	if err := db.checkForeign(ctx, tx, made.id); err != nil {
+		if block := (*IDBlockError)(nil); errors.As(err, &block) {
+			return "", &noUserID{fmt.Errorf("the shop's answer cannot be used: %w", err)}
+		}
+		return "", err
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM wxgate_newcomer WHERE person = ?`, made.person)
 	return made.id, err

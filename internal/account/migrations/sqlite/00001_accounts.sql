@@ -109,11 +109,14 @@ CREATE TABLE wxgate_invalidation (
 	CHECK ((user_id IS NULL) <> (session_id IS NULL))
 ) STRICT;
 
--- The next id that no instance has reserved.
+-- The numbers that are ids of the gateway's own: from first up to, and without,
+-- next they are reserved, and the block with the highest first grows. The row
+-- of 0 is no block: it is locked by who changes the blocks.
 CREATE TABLE wxgate_id_block (
-	name TEXT PRIMARY KEY,
-	next INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+	first INTEGER PRIMARY KEY,
+	next  INTEGER NOT NULL
+) STRICT;
+INSERT INTO wxgate_id_block (first, next) VALUES (0, 0);
 
 CREATE TABLE wxgate_assertion_key (
 	id          TEXT PRIMARY KEY,
