@@ -295,3 +295,14 @@ func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 		diff(t, "a session's request after a day", strconv.FormatInt(millis(time.Now()), 10), seen())
 	})
 }
+
+// Noting a visit is an extra: while nothing can be written, members are served.
+func TestMembersAreServedWhileTheirVisitCannotBeNoted(t *testing.T) {
+	w := newWorld(t, Rules{}, "member U1", "idle U1")
+	holder, err := w.db.write.BeginTx(t.Context(), nil)
+	must(t, err)
+	_, err = holder.Exec(`UPDATE wxgate_user SET last_seen = last_seen`)
+	must(t, err)
+	diff(t, "meanwhile", "member U1", w.resolved(SessionRef{ID: "s", UserID: "U1", Kind: Member}))
+	must(t, holder.Rollback())
+}
