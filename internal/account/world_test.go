@@ -90,7 +90,7 @@ func (w *world) given(line string) {
 		w.exec(`UPDATE wxgate_user SET cancelled = 1 WHERE id = ?`, f[1])
 	case "merged":
 		w.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = 1 WHERE id = ?`, f[2], f[1])
-		w.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'aliases', json_array(?)))`,
+		w.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'reason', 'operator', 'aliases', json_array(?)))`,
 			"given "+f[1], f[2], f[1], f[1])
 	case "identity":
 		scope := ""
