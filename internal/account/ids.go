@@ -36,12 +36,6 @@ func (c IDConfig) withDefaults() IDConfig {
 	return c
 }
 
-// gives says whether an id may come out of the blocks, now or later.
-func (c IDConfig) gives(id string) bool {
-	n, err := strconv.ParseInt(id, 10, 64)
-	return err == nil && !c.UUID && n >= c.Start && strconv.FormatInt(n, 10) == id
-}
-
 // idSource hands out user ids. Integers are reserved in blocks: a visitor costs
 // no write, and what is left of a block after a restart is lost, never given
 // twice.

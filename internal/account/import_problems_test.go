@@ -144,14 +144,16 @@ func usersWithoutPhone(n int) (users []string) {
 // An id of the shop's must not be one that the gateway gives to somebody else.
 func TestIDsThatTheGatewayGives(t *testing.T) {
 	w := newWorld(t, Rules{})
+	own := takeID(t, w.db)
 	var problems []string
 	_, err := w.db.Import(t.Context(), w.rules, ImportConfig{
 		Format: CSV, AppID: "oa", Problem: func(p Problem) error { problems = append(problems, said(p)); return nil },
-		Source: strings.NewReader(file("user_id,openid", "999999999,a", "1000000000,b", "1000000000,c", "01000000000,", "1000000000000000000000,")),
+		Source: strings.NewReader(file("user_id,openid", "999999999,a", "1000001000,b", "1000001000,c", own+",", "01000000000,", "1000000000000000000000,")),
 	})
 	must(t, err)
 	diff(t, "said", []string{
-		"id_reserved: lines [3] users [1000000000], without the user: the gateway gives ids from 1000000000 on",
+		"id_reserved: lines [5] users [1000000000], without the user: " + (&IDBlockError{ID: own, Given: true}).Error(),
+		"id_reserved: lines [3] users [1000001000], without the user: " + (&IDBlockError{ID: "1000001000", Start: 1000000000}).Error(),
 		"without_unionid: lines [2] users [999999999]",
 	}, problems)
 	diff(t, "people", []string{"01000000000 member", "1000000000000000000000 member", "999999999 member"}, w.people())

@@ -48,6 +48,7 @@ type batch struct {
 	problems []Problem
 	skipped  []int        // rows of the stage that are left out with all that hangs on them
 	links    []*openIDRow // for Link, when the transaction is over
+	blocks   blocks       // of the gateway's own ids
 }
 
 func (b *batch) leaveOut(p Problem) { b.problems = append(b.problems, p) }
@@ -152,8 +153,16 @@ func (s *stage) people(ctx context.Context, after int) ([]*fileUser, error) {
 
 // usersBatch compares users with the database and stores what is new.
 func (im *importer) usersBatch(b *batch, people []*fileUser) error {
+	if !im.cfg.DryRun {
+		if err := lockBlocks(b.ctx, b.tx); err != nil {
+			return err
+		}
+	}
 	stored, owners, err := b.readUsers(people)
 	if err != nil {
+		return err
+	}
+	if b.blocks, err = readBlocks(b.ctx, b.tx); err != nil {
 		return err
 	}
 	var fresh []*fileUser
@@ -196,11 +205,12 @@ func (im *importer) mayStand(b *batch, p *fileUser, s *storedUser) bool {
 		b.leaveOut(Problem{Code: code, Left: LeftUser, Lines: []int{p.line}, Count: 1, Users: []string{p.id}, Stored: stored, Detail: detail})
 		return false
 	}
+	reserved := b.blocks.check(p.id, im.db.ids.start())
 	switch {
 	case p.skip&skipUser != 0: // reported
 		return false
-	case s == nil && im.db.ids.cfg.gives(p.id):
-		return wrong(IDReserved, "", fmt.Sprintf("the gateway gives ids from %d on", im.db.ids.cfg.Start))
+	case s == nil && reserved != nil:
+		return wrong(IDReserved, "", reserved.Error())
 	case s == nil && p.mergedInto != "" && !p.targetIsHere:
 		return wrong(UserDiffers, "", "he is merged into a user whom the file does not have")
 	case s == nil:
