@@ -27,7 +27,7 @@ const (
 
 // eventView is an event as programs read it.
 type eventView struct {
-	Seq     int64             `json:"seq"`
+	Seq     int64             `json:"seq,omitempty"` // 0: it has no place in the feed yet
 	ID      string            `json:"id"`
 	Type    account.EventType `json:"type"`
 	Subject string            `json:"subject"`

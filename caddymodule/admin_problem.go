@@ -59,7 +59,7 @@ func problemOf(err error) *problem {
 		status       int
 		code, detail string
 	}{
-		{account.ErrUnknownUser, 404, "unknown_user", "nobody has that id; a guest whom WeChat has not named has it in his browser only"},
+		{account.ErrUnknownUser, 404, "unknown_user", "nobody has that id; a visitor whom WeChat has not named has his in his browser only"},
 		{account.ErrUnknownIdentity, 404, "unknown_identity", "the user does not have that WeChat account"},
 		{account.ErrUnknownConflict, 404, "unknown_conflict", "no conflict has that id"},
 		{account.ErrUserCancelled, 409, "user_cancelled", "the account is cancelled, which cannot be undone"},

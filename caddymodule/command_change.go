@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -47,7 +48,12 @@ func (c *call) change(ch *change, preview func(dry reasoned) error, do func(reas
 		return err
 	}
 	if !c.json || ch.DryRun {
-		if err := preview(reasoned{DryRun: true}); err != nil {
+		err := preview(reasoned{DryRun: true})
+		if errors.Is(err, errNothing) {
+			c.say("Nothing would change.")
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -62,6 +68,9 @@ func (c *call) change(ch *change, preview func(dry reasoned) error, do func(reas
 	}
 	return do(ch.reasoned)
 }
+
+// errNothing ends a change that has nothing to change, which is a good end.
+var errNothing = errors.New("nothing would change")
 
 // confirm asks whoever sits at the terminal, unless --yes is given.
 func (c *call) confirm(ch *change) error {
@@ -86,7 +95,11 @@ func terminal(r any) bool {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // plainWord holds for what no shell gives another meaning.

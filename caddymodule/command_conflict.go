@@ -70,10 +70,11 @@ func (c *call) listConflicts(query url.Values) error {
 		said[f.Code] = true
 	}
 	if view.Next != "" {
-		query.Set("after", view.Next)
 		c.say("\nThere are more: --after %s", word(view.Next))
 	}
-	c.say("\nWhen you have looked at one: %s conflict close <id> --reason '...'", program())
+	if query.Get("state") != "closed" {
+		c.say("\nWhen you have looked at one: %s conflict close <id> --reason '...'", program())
+	}
 	return nil
 }
 

@@ -75,7 +75,15 @@ func (c *call) listEvents(after string, limit int) error {
 }
 
 func eventCells(e eventView) []string {
-	return []string{fmt.Sprint(e.Seq), clock(e.Time), string(e.Type), e.Subject, string(e.Data)}
+	return []string{position(e.Seq), clock(e.Time), string(e.Type), e.Subject, string(e.Data)}
+}
+
+// position shows a place in the feed, and nothing for none.
+func position(seq int64) string {
+	if seq == 0 {
+		return ""
+	}
+	return fmt.Sprint(seq)
 }
 
 // followEvents prints until the user interrupts, which is a good end.

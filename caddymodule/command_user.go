@@ -134,7 +134,7 @@ func (c *call) printPerson(p account.Person) error {
 	operations := rows(p.Operations, operationCells)
 	last := p.Events[max(0, len(p.Events)-eventsShown):]
 	events := rows(last, func(e account.PersonEvent) []string {
-		return []string{fmt.Sprint(e.Seq), clock(e.Time), string(e.Type), string(e.Data)}
+		return []string{position(e.Seq), clock(e.Time), string(e.Type), string(e.Data)}
 	})
 	for _, s := range []struct {
 		title, head string

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ func (c *call) previewMerge(dry reasoned) error {
 		return c.printJSON(p)
 	}
 	t := new(table)
-	t.add("", "ID", "KIND", "PHONE", "CREATED", "LAST SEEN")
+	t.add("WHO", "ID", "KIND", "PHONE", "CREATED", "LAST SEEN")
 	t.add(append([]string{"goes"}, summaryCells(p.From)...)...)
 	t.add(append([]string{"stays"}, summaryCells(p.To)...)...)
 	if err := t.print(c.out, ""); err != nil {
@@ -59,8 +60,8 @@ func (c *call) previewMerge(dry reasoned) error {
 	case p.Code != account.CodeOK:
 		return refused(p.Code)
 	case p.From.ID == p.To.ID:
-		c.say("\nThese are one member already: nothing would change.")
-		return nil
+		c.say("\nThese are one member already.")
+		return errNothing
 	}
 	c.say("\n%s would get", p.To.ID)
 	for _, m := range p.Moves {
@@ -125,7 +126,7 @@ func unbindCommand(o *options) *cobra.Command {
 }
 
 func (c *call) wouldUnbind(would changedView) error {
-	return c.lookAt(would.UserID, func() error {
+	return c.lookAt(would.UserID, func(account.Person) error {
 		c.say("\nWould be signed out everywhere, and lose")
 		for _, e := range would.Events {
 			var row account.Linked
@@ -141,7 +142,7 @@ func (c *call) wouldUnbind(would changedView) error {
 }
 
 // lookAt shows a person who is about to be changed.
-func (c *call) lookAt(id string, would func() error) error {
+func (c *call) lookAt(id string, would func(account.Person) error) error {
 	p, err := c.person(id)
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (c *call) lookAt(id string, would func() error) error {
 	if err := c.printSummary(p); err != nil {
 		return err
 	}
-	return would()
+	return would(p)
 }
 
 func cancelCommand(o *options) *cobra.Command {
@@ -192,18 +193,24 @@ func cancelCommand(o *options) *cobra.Command {
 func (c *call) wouldCancel(would changedView) error {
 	for _, e := range would.Events {
 		if e.Type == account.EventUserCancelled {
-			return c.lookAt(e.Subject, func() error {
-				c.say("\nWould be cancelled: he would lose his WeChat accounts and his phone, and be signed out everywhere.")
-				c.say("What the shop keeps under %s stays there, and nobody logs in to it again.", e.Subject)
+			return c.lookAt(e.Subject, func(p account.Person) error {
+				c.say("\nWould be cancelled and signed out everywhere, and lose")
+				for _, i := range slices.Concat(p.Identities, p.Visitors) {
+					c.say("  the WeChat account %s of %s", i.OpenID, i.AppID)
+				}
+				if p.Phone != "" {
+					c.say("  the phone %s, which anybody can use then", p.Phone)
+				}
+				c.say("What the shop keeps under %s stays there, and nobody logs in to it again.", p.ID)
 				return nil
 			})
 		}
 	}
 	if len(c.args) > 0 {
-		c.say("The account is cancelled already: nothing would change.")
-	} else {
-		c.say("Nobody has an account with that WeChat account. What is kept about it would be removed.")
+		c.say("The account is cancelled already.")
+		return errNothing
 	}
+	c.say("Nobody has an account with that WeChat account. What is kept about it would be removed.")
 	return nil
 }
 
@@ -228,7 +235,10 @@ func revokeCommand(o *options) *cobra.Command {
 
 func (c *call) wouldRevoke() error {
 	if !c.json {
-		return c.lookAt(c.args[0], func() error { c.say("\nWould be signed out everywhere."); return nil })
+		return c.lookAt(c.args[0], func(account.Person) error {
+			c.say("\nWould be signed out everywhere.")
+			return nil
+		})
 	}
 	p, err := c.person(c.args[0])
 	if err != nil {

@@ -242,7 +242,7 @@ func (p *Person) read(ctx context.Context, q querier) (err error) {
 // were written.
 func eventsOf(ctx context.Context, q querier, id string) ([]PersonEvent, error) {
 	rows, err := q.QueryContext(ctx, `SELECT coalesce(seq, 0), id, type, subject, time, data FROM wxgate_event
-		WHERE subject = ? OR subject IN (SELECT id FROM wxgate_user WHERE merged_into = ?) ORDER BY seq`, id, id)
+		WHERE subject = ? OR subject IN (SELECT id FROM wxgate_user WHERE merged_into = ?) ORDER BY written`, id, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}
