@@ -99,7 +99,7 @@ func (a *App) open(path string) (*shared, error) {
 	ctx, cancel := context.WithTimeout(a.ctx, openTimeout)
 	defer cancel()
 	db, err := account.Open(ctx, account.Config{
-		Path: path, IDs: account.IDConfig{UUID: a.UserIDs.Scheme == "uuid", Start: a.start},
+		URL: sqliteScheme + path, IDs: account.IDConfig{UUID: a.UserIDs.Scheme == "uuid", Start: a.start},
 	})
 	if err != nil {
 		return nil, err

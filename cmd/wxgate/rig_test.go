@@ -125,7 +125,7 @@ func (g *gateway) write(name, text string) string {
 // database opens the gateway's database, while no gateway runs.
 func (g *gateway) database() *account.DB {
 	g.t.Helper()
-	db, err := account.Open(context.Background(), account.Config{Path: g.path("wxgate.db")})
+	db, err := account.Open(context.Background(), account.Config{URL: "sqlite:" + g.path("wxgate.db")})
 	if err != nil {
 		g.t.Fatal(err)
 	}

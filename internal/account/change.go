@@ -101,8 +101,8 @@ func (c *change) aliases(to string) ([]string, error) {
 
 // log writes what caches have to forget.
 func (c *change) log() error {
-	for i := range c.changed {
-		if err := invalidate(c.ctx, c.tx, &c.changed[i]); err != nil {
+	for _, inv := range c.changed {
+		if err := invalidate(c.ctx, c.tx, inv); err != nil {
 			return fmt.Errorf("writing the invalidation log: %w", err)
 		}
 	}

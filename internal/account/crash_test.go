@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 func linkForever(path string) error {
-	db, err := Open(context.Background(), Config{Path: path})
+	db, err := Open(context.Background(), Config{URL: "sqlite:" + path})
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func TestKilledInTheMiddleNothingAcknowledgedIsLost(t *testing.T) {
 		}
 		_ = cmd.Wait() // killed
 	}
-	db, err := Open(t.Context(), Config{Path: path})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + path})
 	must(t, err)
 	defer db.Close()
 	diff(t, "integrity", []string{"ok"}, linesOf(t, db, `PRAGMA integrity_check`))

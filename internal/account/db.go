@@ -3,29 +3,20 @@ package account
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
-
-//go:embed migrations/sqlite/*.sql
-var migrations embed.FS
 
 // Config of a database.
 type Config struct {
-	Path   string // of the SQLite file; its directory must exist
+	// URL says where the database is: sqlite:<path of a file in a directory that
+	// exists>, postgres://user:password@host:port/database or mysql://... with
+	// the same parts (MySQL 8.0 or MariaDB 10.6 and later).
+	URL    string
 	IDs    IDConfig
 	Logger *slog.Logger // nil means none
 }
@@ -34,138 +25,43 @@ type Config struct {
 // error of theirs means that the database is broken or too slow, unless they
 // say otherwise.
 type DB struct {
-	write *sql.DB // one connection: SQLite has one writer
-	read  *sql.DB
+	dialect
+	write *sql.DB
+	read  *sql.DB // the same, where one pool can do both
 	ids   *idSource
 	log   *slog.Logger
-
-	resolve *sql.Stmt // on read
-
-	locksRows bool // false: whoever writes has the whole database to himself
 
 	phoneKeys atomic.Pointer[phoneKeys] // nil before Unlock
 	onChange  atomic.Pointer[func(Invalidation)]
 	closing   sync.Once
 }
 
-const readConnections = 8
-
-// Open opens the database, makes the file (mode 0600) if there is none, and
-// brings its schema up to date. The error says what to mend.
+// Open opens the database and brings its schema up to date; a SQLite file is
+// made (mode 0600) if there is none. The error says what to mend, and nothing of
+// a password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := makeFile(cfg.Path); err != nil {
+	src, d, err := locate(cfg.URL)
+	if err != nil {
 		return nil, err
 	}
-	db := &DB{log: cfg.Logger}
-	var err error
-	if db.write, err = open(cfg.Path, "&_txlock=immediate", 1); err != nil {
-		return nil, err
+	db := &DB{dialect: d, log: cfg.Logger}
+	if db.write, db.read, err = d.open(src); err != nil {
+		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)
 	}
-	if db.read, err = open(cfg.Path, "&_pragma=query_only(1)", readConnections); err != nil {
-		return nil, errors.Join(err, db.write.Close())
-	}
-	err = migrate(ctx, db.write)
-	if err == nil {
-		// With nothing to migrate this is the first attempt to write. It
-		// changes nothing, but SQLite lets nobody begin it who may not write.
-		err = db.inTx(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, `UPDATE wxgate_id_block SET next = next WHERE first < 0`)
-			return err
-		})
+	if err = migrate(ctx, d, db.write); err == nil {
+		err = checkRights(ctx, db)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening database %s: %w", cfg.Path, explain(err)), db.Close())
-	}
-	if db.resolve, err = db.read.PrepareContext(ctx, resolveSQL); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening database %s: %w", cfg.Path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening database %s: %w", src.name(), d.explain(err)), db.Close())
 	}
 	db.ids = newIDSource(db, cfg.IDs)
 	if err := db.ids.claim(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening database %s: %w", cfg.Path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening database %s: %w", src.name(), err), db.Close())
 	}
 	return db, nil
-}
-
-// makeFile makes sure that the file exists and is its owner's alone.
-func makeFile(path string) error {
-	if path == "" {
-		return errors.New("opening database: no path")
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("opening database %s: the directory %s does not exist", path, filepath.Dir(path))
-	case err != nil:
-		return fmt.Errorf("opening database: %w", err)
-	}
-	return f.Close()
-}
-
-// open opens a pool. Durability is SQLite's strongest: an answer is given only
-// for what is on disk. SQLite waits for the lock of another process without
-// looking at deadlines, so it waits briefly and retry does the rest.
-func open(path, options string, connections int) (*sql.DB, error) {
-	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String() +
-		"?_pragma=busy_timeout(100)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" + options
-	pool, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("opening database %s: %w", path, err)
-	}
-	pool.SetMaxOpenConns(connections)
-	pool.SetMaxIdleConns(connections)
-	return pool, nil
-}
-
-// migrate brings the schema up to date. Two processes may do so at once: each
-// migration is a transaction, and whoever comes second finds it done. So a
-// migration must fail where it was applied already, as CREATE and ALTER do.
-func migrate(ctx context.Context, pool *sql.DB) error {
-	dir, err := fs.Sub(migrations, "migrations/sqlite")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, pool, dir, goose.WithTableName("wxgate_schema"))
-	if err != nil {
-		return err
-	}
-	known := provider.ListSources()[len(provider.ListSources())-1].Version
-	for attempt := 1; ; attempt++ {
-		_, err = provider.Up(ctx)
-		// While another process migrates, the lock is busy, and then what it
-		// has made is there already; anything else will not go away.
-		if err == nil || ctx.Err() != nil || attempt >= 5 && !isRace(err) || attempt == maxAttempts {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if err != nil {
-		return err
-	}
-	version, err := provider.GetDBVersion(ctx)
-	if err == nil && version > known {
-		return fmt.Errorf("its schema has version %d and this program knows %d: it was used by a newer version", version, known)
-	}
-	return err
-}
-
-// explain puts the commonest errors of SQLite into words.
-func explain(err error) error {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("the file is not a SQLite database: %w", err)
-	case sqlite3.SQLITE_READONLY:
-		return fmt.Errorf("the file or its directory cannot be written: %w", err)
-	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("the disk is full: %w", err)
-	}
-	return err
 }
 
 // Close gives back everything. Calls after it fail.
@@ -198,9 +94,21 @@ func (db *DB) changed(invs []Invalidation) {
 	}
 }
 
-// inTx runs f in a transaction of the writer, again if it lost a race.
+// inTx runs f in a transaction that writes, again if it lost a race.
 func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
-	return retry(ctx, func() error { return db.tryTx(ctx, f) })
+	return db.retry(ctx, func() error { return db.tryTx(ctx, f) })
+}
+
+// inReadTx runs f in a transaction that sees one state of the database and
+// changes nothing.
+func (db *DB) inReadTx(ctx context.Context, f func(*sql.Tx) error) error {
+	return db.retry(ctx, func() error {
+		tx, err := db.read.BeginTx(ctx, &db.reads)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(tx), tx.Rollback())
+	})
 }
 
 // maxAttempts bounds a retry where the caller has no deadline, to some seconds
@@ -208,10 +116,10 @@ func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 const maxAttempts = 50
 
 // retry runs f again while it loses races.
-func retry(ctx context.Context, f func() error) error {
+func (db *DB) retry(ctx context.Context, f func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || !isRace(err) || attempt == maxAttempts {
+		if err == nil || !db.isRace(err) || attempt == maxAttempts {
 			return err
 		}
 		select {
@@ -223,7 +131,7 @@ func retry(ctx context.Context, f func() error) error {
 }
 
 func (db *DB) tryTx(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := db.write.BeginTx(ctx, nil)
+	tx, err := db.write.BeginTx(ctx, &db.writes)
 	if err != nil {
 		return err
 	}
@@ -234,20 +142,7 @@ func (db *DB) tryTx(ctx context.Context, f func(*sql.Tx) error) error {
 }
 
 // isRace says that another transaction came first.
-func isRace(err error) bool {
-	if errors.Is(err, errMoved) {
-		return true
-	}
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-		return true
-	}
-	return e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED
-}
+func (db *DB) isRace(err error) bool { return errors.Is(err, errMoved) || db.lostRace(err) }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }
 

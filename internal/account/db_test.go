@@ -15,7 +15,7 @@ import (
 
 func tryOpen(t *testing.T, path string) (*DB, error) {
 	t.Helper()
-	db, err := Open(t.Context(), Config{Path: path})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + path})
 	if err == nil {
 		t.Cleanup(func() { must(t, db.Close()) })
 	}
@@ -31,13 +31,13 @@ func TestOpenSaysWhatToMend(t *testing.T) {
 	}
 	// A database of ours, to be spoilt.
 	ours := filepath.Join(dir, "ours.db")
-	db, err := Open(t.Context(), Config{Path: ours})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + ours})
 	must(t, err)
 	_, err = db.write.Exec(`INSERT INTO wxgate_schema (version_id, is_applied) VALUES (99, 1)`)
 	must(t, err)
 	must(t, db.Close())
 	sound := filepath.Join(dir, "sound.db")
-	db, err = Open(t.Context(), Config{Path: sound})
+	db, err = Open(t.Context(), Config{URL: "sqlite:" + sound})
 	must(t, err)
 	must(t, db.Close())
 	image, err := os.ReadFile(sound)
@@ -97,7 +97,7 @@ func TestManyOpenersOfANewFile(t *testing.T) {
 	dbs, errs := make([]*DB, 8), make([]error, 8)
 	var wg sync.WaitGroup
 	for i := range dbs {
-		wg.Go(func() { dbs[i], errs[i] = Open(t.Context(), Config{Path: path}) })
+		wg.Go(func() { dbs[i], errs[i] = Open(t.Context(), Config{URL: "sqlite:" + path}) })
 	}
 	wg.Wait()
 	must(t, errors.Join(errs...))

@@ -59,7 +59,7 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) (page EventPag
 	if err := db.placeEvents(ctx); err != nil {
 		return EventPage{}, fmt.Errorf("placing events: %w", err)
 	}
-	err = retry(ctx, func() error {
+	err = db.retry(ctx, func() error {
 		page, err = db.readEvents(ctx, after, min(max(limit, 1), maxEvents))
 		return err
 	})
@@ -76,7 +76,7 @@ func (db *DB) LastEvents(ctx context.Context, limit int) (EventPage, error) {
 	}
 	limit = min(max(limit, 1), maxEvents)
 	var before int64
-	err := retry(ctx, func() error {
+	err := db.retry(ctx, func() error {
 		return db.read.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM
 			(SELECT seq FROM wxgate_event WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?) AS e`, limit).Scan(&before)
 	})
@@ -125,7 +125,7 @@ func (db *DB) readEvents(ctx context.Context, after int64, limit int) (EventPage
 func (db *DB) placeEvents(ctx context.Context) error {
 	for {
 		var unplaced int
-		err := retry(ctx, func() error {
+		err := db.retry(ctx, func() error {
 			return db.read.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM wxgate_event WHERE seq IS NULL LIMIT 1) AS e`).Scan(&unplaced)
 		})
 		if err != nil || unplaced == 0 {

@@ -16,7 +16,7 @@ type opened struct {
 }
 
 func (o opened) open(ids IDConfig) (*DB, error) {
-	return Open(o.t.Context(), Config{Path: o.path, IDs: ids})
+	return Open(o.t.Context(), Config{URL: "sqlite:" + o.path, IDs: ids})
 }
 
 // with runs f in a configuration.

@@ -78,7 +78,7 @@ func TestNoIDIsGivenTwiceWhateverHappens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ids.db")
 	seen := map[string]bool{}
 	for i, start := range []int64{5000, 5000, 1, 20_000, 5000, 0} {
-		db, err := Open(t.Context(), Config{Path: path, IDs: IDConfig{Start: start}})
+		db, err := Open(t.Context(), Config{URL: "sqlite:" + path, IDs: IDConfig{Start: start}})
 		must(t, err)
 		for range 3 {
 			id, err := db.NewGuestID(t.Context())
@@ -125,7 +125,7 @@ func TestWhatIsDecidedWithoutAnIDUsesNoneUp(t *testing.T) {
 }
 
 func TestUUIDs(t *testing.T) {
-	db, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "uuid.db"), IDs: IDConfig{UUID: true}})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "uuid.db"), IDs: IDConfig{UUID: true}})
 	must(t, err)
 	defer db.Close()
 	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -157,7 +157,7 @@ func TestUserIDsAreOrderedTotally(t *testing.T) {
 
 func TestMoreThan20ChangedUnionIDsAnHourRaiseTheAlarmOnce(t *testing.T) {
 	var alarms recorder
-	db, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "alarm.db"), Logger: alarms.logger()})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "alarm.db"), Logger: alarms.logger()})
 	must(t, err)
 	defer db.Close()
 	for i := range 30 {

@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -114,18 +113,6 @@ func (im *importer) transact(ctx context.Context, f func(*batch) error) (*batch,
 		}
 	}
 	return b, nil
-}
-
-// inReadTx runs f in a transaction that sees one state of the database and
-// changes nothing.
-func (db *DB) inReadTx(ctx context.Context, f func(*sql.Tx) error) error {
-	return retry(ctx, func() error {
-		tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		if err != nil {
-			return err
-		}
-		return errors.Join(f(tx), tx.Rollback())
-	})
 }
 
 func (s *stage) people(ctx context.Context, after int) ([]*fileUser, error) {

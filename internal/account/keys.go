@@ -38,15 +38,13 @@ func (db *DB) AssertionKeys(ctx context.Context) ([]AssertionKey, error) {
 // time already: of two instances that both make one, the first wins.
 func (db *DB) AddAssertionKey(ctx context.Context, k AssertionKey) (added bool, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `
-			INSERT INTO wxgate_assertion_key (id, algorithm, sealed, created, active_from, expires) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO NOTHING`,
-			k.ID, k.Algorithm, k.Sealed, millis(k.CreatedAt), millis(k.ActiveFrom), millis(k.ExpiresAt))
-		if err != nil {
+		there, err := text(ctx, tx, `SELECT id FROM wxgate_assertion_key WHERE id = ? OR algorithm = ? AND active_from = ?`,
+			k.ID, k.Algorithm, millis(k.ActiveFrom))
+		if added = there == "" && err == nil; !added {
 			return err
 		}
-		n, err := res.RowsAffected()
-		added = n == 1
+		_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_assertion_key (id, algorithm, sealed, created, active_from, expires) VALUES (?, ?, ?, ?, ?, ?)`,
+			k.ID, k.Algorithm, k.Sealed, millis(k.CreatedAt), millis(k.ActiveFrom), millis(k.ExpiresAt))
 		return err
 	})
 	if err != nil {

@@ -72,7 +72,7 @@ func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
 func (db *DB) linkWriting(ctx context.Context, c call, about lockSet) (Outcome, error) {
 	var out Outcome
 	var a *applier
-	err := retry(ctx, func() error {
+	err := db.retry(ctx, func() error {
 		// Reserving ids needs the one connection that writes, so an id that
 		// may be needed is taken before. A failed attempt loses it: it may be
 		// the very key that was there already.
@@ -149,7 +149,7 @@ func (db *DB) snapshot(ctx context.Context, rules Rules) (Outcome, error) {
 // finds to write is decided again under locks, and so is what it read while it
 // changed. A conflict that is open already is taken out of the plan.
 func (db *DB) decideReading(ctx context.Context, c call) (f *facts, p plan, err error) {
-	err = retry(ctx, func() error {
+	err = db.retry(ctx, func() error {
 		if f, err = readFacts(ctx, db.read, c); err != nil {
 			return err
 		}

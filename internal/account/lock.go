@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 )
@@ -13,8 +14,11 @@ import (
 // lockSet are the rows that a change is about. Whoever changes accounts locks
 // them first, in one order: unionids, then users, each by their keys. A phone is
 // a column of its user's row. What has no row yet is kept apart by the unique
-// keys of the database, and whoever comes second begins again.
+// keys of the database, and whoever comes second begins again. Only an openid
+// may get its first row in one of two tables, so it has a lock of its own, which
+// comes before all others.
 type lockSet struct {
+	openID   openID
 	unionIDs []unionIDKey
 	users    []string
 }
@@ -50,11 +54,39 @@ func (r *lockSet) cover(o lockSet) bool {
 	return true
 }
 
+// lock is the number of an openid's lock. Two openids that share one wait for
+// each other and are no worse off.
+func (o openID) lock() int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(o.appID + "\n" + o.openID)) // never fails
+	return int64(h.Sum64() >> 1)
+}
+
+// lockAlone keeps every Link and every other operation out to the end of the
+// transaction. Operations are rare and look at what they like.
+func (db *DB) lockAlone(ctx context.Context, tx *sql.Tx) error {
+	if !db.locksRows {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, db.lockExclusive); err != nil {
+		return fmt.Errorf("locking the accounts: %w", err)
+	}
+	return nil
+}
+
 // lock locks rows to the end of the transaction, where the database locks rows
 // at all.
 func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 	if !db.locksRows {
 		return nil
+	}
+	if _, err := tx.ExecContext(ctx, db.lockShared); err != nil {
+		return fmt.Errorf("locking out operations: %w", err)
+	}
+	if r.openID != (openID{}) {
+		if _, err := tx.ExecContext(ctx, db.lockOpenID, r.openID.lock()); err != nil {
+			return fmt.Errorf("locking an openid: %w", err)
+		}
 	}
 	slices.SortFunc(r.unionIDs, func(a, b unionIDKey) int {
 		return cmp.Or(strings.Compare(a.scope, b.scope), strings.Compare(a.unionID, b.unionID))
@@ -75,6 +107,7 @@ func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 
 // lockSet are the rows that the decision is about.
 func (f *facts) lockSet() (r lockSet) {
+	r.openID = openID{f.in.AppID, f.in.OpenID}
 	if f.owner != nil {
 		r.addUnionID(f.unionIDKey)
 	}

@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 )
 
@@ -157,7 +156,7 @@ type MergePreview struct {
 // Errors: as Merge.
 func (db *DB) PreviewMerge(ctx context.Context, rules Rules, m Merging) (MergePreview, error) {
 	var v MergePreview
-	err := db.glimpse(ctx, func(tx *sql.Tx) error {
+	err := db.inReadTx(ctx, func(tx *sql.Tx) error {
 		p, err := readMerge(ctx, tx, rules, m)
 		if err != nil {
 			return err
@@ -183,15 +182,4 @@ func (db *DB) PreviewMerge(ctx context.Context, rules Rules, m Merging) (MergePr
 		return MergePreview{}, fmt.Errorf("previewing a merge: %w", err)
 	}
 	return v, nil
-}
-
-// glimpse runs f in one read transaction.
-func (db *DB) glimpse(ctx context.Context, f func(*sql.Tx) error) error {
-	return retry(ctx, func() error {
-		tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		if err != nil {
-			return err
-		}
-		return errors.Join(f(tx), tx.Rollback())
-	})
 }

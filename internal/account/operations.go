@@ -69,6 +69,9 @@ func (db *DB) operate(ctx context.Context, by By, f func(*change) error) ([]Even
 	}
 	var c *change
 	err := db.inTx(ctx, func(tx *sql.Tx) error {
+		if err := db.lockAlone(ctx, tx); err != nil {
+			return err
+		}
 		c = &change{ctx: ctx, tx: tx, db: db, at: time.Now()}
 		if err := f(c); err != nil {
 			return err

@@ -187,7 +187,7 @@ func readPrevious(ctx context.Context, q querier, id string) ([]PreviousID, erro
 // Errors: ErrUnknownUser.
 func (db *DB) Person(ctx context.Context, id string) (Person, error) {
 	var p Person
-	err := db.glimpse(ctx, func(tx *sql.Tx) error {
+	err := db.inReadTx(ctx, func(tx *sql.Tx) error {
 		u, err := person(ctx, tx, id)
 		if err != nil {
 			return err
@@ -287,7 +287,7 @@ type Match struct {
 // number in whatever form, openid or unionid. None is no error.
 func (db *DB) Find(ctx context.Context, term string) ([]Match, error) {
 	matches := []Match{}
-	err := db.glimpse(ctx, func(tx *sql.Tx) error {
+	err := db.inReadTx(ctx, func(tx *sql.Tx) error {
 		f := finder{ctx: ctx, tx: tx, db: db}
 		for _, find := range []func(string) error{f.byID, f.byPhone, f.byUnionID, f.byOpenID} {
 			if err := find(term); err != nil {

@@ -89,7 +89,7 @@ func TestCopiesUnderOldSecretsGo(t *testing.T) {
 
 func TestAWrongSecretIsAnErrorThatSaysWhatIsLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")
-	db, err := Open(t.Context(), Config{Path: path})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + path})
 	must(t, err)
 	defer db.Close()
 	if _, err := db.phone(herPhone); err != errPhonesLocked {
@@ -133,7 +133,7 @@ func TestADatabaseHasOneDataKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")
 	all := make([]*DB, 6)
 	for i := range all {
-		db, err := Open(t.Context(), Config{Path: path})
+		db, err := Open(t.Context(), Config{URL: "sqlite:" + path})
 		must(t, err)
 		defer db.Close()
 		all[i] = db

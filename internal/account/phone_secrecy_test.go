@@ -35,7 +35,7 @@ func TestNoPhoneNumberIsInTheDatabaseTheLogOrAnError(t *testing.T) {
 	dir := t.TempDir()
 	log := new(bytes.Buffer)
 	db, err := Open(t.Context(), Config{
-		Path: filepath.Join(dir, "accounts.db"), Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		URL: "sqlite:" + filepath.Join(dir, "accounts.db"), Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	must(t, err)
 	defer db.Close()

@@ -39,7 +39,7 @@ const rebindBatch = 500
 // Errors: ErrNoReason.
 func (db *DB) Rebind(ctx context.Context, r Rebinding) (RebindReport, error) {
 	var report RebindReport
-	err := db.glimpse(ctx, func(tx *sql.Tx) (err error) {
+	err := db.inReadTx(ctx, func(tx *sql.Tx) (err error) {
 		report, err = countRebind(ctx, tx, r.AppID)
 		return err
 	})

@@ -171,7 +171,7 @@ func (r *repairer) waiting(ctx context.Context, openIDs []string) (found []strin
 		ids = append(ids, id)
 	}
 	query := `SELECT openid FROM wxgate_identity WHERE appid = ? AND unionid IS NULL AND openid` + in(&ids)
-	err = retry(ctx, func() error {
+	err = r.db.retry(ctx, func() error {
 		found = nil
 		return queryRows(ctx, r.db.read, query, append([]any{r.cfg.AppID}, ids...), func(rows *sql.Rows) error {
 			var id string

@@ -30,7 +30,7 @@ type FirstLoginReport struct {
 
 // FirstLoginReport reads all accounts; with a million that takes seconds.
 func (db *DB) FirstLoginReport(ctx context.Context) (r FirstLoginReport, err error) {
-	err = db.glimpse(ctx, func(tx *sql.Tx) (err error) {
+	err = db.inReadTx(ctx, func(tx *sql.Tx) (err error) {
 		r, err = firstLoginReport(ctx, tx)
 		return err
 	})

@@ -38,7 +38,7 @@ SELECT * FROM (
 func (db *DB) Resolve(ctx context.Context, ref SessionRef) (Resolved, error) {
 	now := time.Now()
 	var s standing
-	err := retry(ctx, func() (err error) {
+	err := db.retry(ctx, func() (err error) {
 		s, err = db.standing(ctx, ref, now)
 		return err
 	})
@@ -85,7 +85,7 @@ func (s *standing) served(id string) *user {
 
 func (db *DB) standing(ctx context.Context, ref SessionRef, now time.Time) (s standing, err error) {
 	sealed := sealedUnionID(ref.AppID, ref.OpenID, ref.UnionID)
-	rows, err := db.resolve.QueryContext(ctx, ref.ID, ref.UserID, ref.UserID, sealed.scope, sealed.unionID,
+	rows, err := db.read.QueryContext(ctx, resolveSQL, ref.ID, ref.UserID, ref.UserID, sealed.scope, sealed.unionID,
 		ref.UserID, ref.UserID, millis(now.Add(-previousFor)))
 	if err != nil {
 		return s, err
@@ -156,14 +156,20 @@ func (s *standing) resolve(ref SessionRef, now time.Time) (Resolved, error) {
 func (db *DB) RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error {
 	inv := Invalidation{SessionID: id}
 	err := db.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO wxgate_revocation (session_id, dies, forget) VALUES (?, ?, ?)
-			ON CONFLICT (session_id) DO UPDATE SET dies = min(dies, excluded.dies), forget = max(forget, excluded.forget)`,
-			id, millis(at), millis(forgetAt))
+		res, err := tx.ExecContext(ctx, `UPDATE wxgate_revocation SET dies = CASE WHEN dies < ? THEN dies ELSE ? END,
+			forget = CASE WHEN forget > ? THEN forget ELSE ? END WHERE session_id = ?`,
+			millis(at), millis(at), millis(forgetAt), millis(forgetAt), id)
 		if err != nil {
 			return err
 		}
-		return invalidate(ctx, tx, &inv)
+		n, err := res.RowsAffected()
+		if n == 0 && err == nil {
+			_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_revocation (session_id, dies, forget) VALUES (?, ?, ?)`, id, millis(at), millis(forgetAt))
+		}
+		if err != nil {
+			return err
+		}
+		return invalidate(ctx, tx, inv)
 	})
 	if err != nil {
 		return fmt.Errorf("revoking a session: %w", err)
@@ -209,11 +215,11 @@ func (c *change) endSessions(id string) error {
 	return nil
 }
 
-// invalidate appends to the log and gives inv its number there.
-func invalidate(ctx context.Context, tx *sql.Tx, inv *Invalidation) error {
-	return tx.QueryRowContext(ctx, `INSERT INTO wxgate_invalidation (user_id, session_id, time)
-		VALUES (nullif(?, ''), nullif(?, ''), ?) RETURNING seq`,
-		inv.UserID, inv.SessionID, millis(time.Now())).Scan(&inv.Seq)
+// invalidate appends to the log.
+func invalidate(ctx context.Context, tx *sql.Tx, inv Invalidation) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO wxgate_invalidation (user_id, session_id, time) VALUES (nullif(?, ''), nullif(?, ''), ?)`,
+		inv.UserID, inv.SessionID, millis(time.Now()))
+	return err
 }
 
 const (

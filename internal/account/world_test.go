@@ -16,7 +16,7 @@ import (
 
 func newDB(t testing.TB) *DB {
 	t.Helper()
-	db, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "accounts.db")})
+	db, err := Open(context.Background(), Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "accounts.db")})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	must(t, db.Unlock(context.Background(), secrets{"first"}))

@@ -19,7 +19,7 @@ import (
 // measured is the gate, and not a signature that a session costs once.
 func benchSite(b *testing.B) *Site {
 	b.Helper()
-	db, err := account.Open(b.Context(), account.Config{Path: filepath.Join(b.TempDir(), "bench.db")})
+	db, err := account.Open(b.Context(), account.Config{URL: "sqlite:" + filepath.Join(b.TempDir(), "bench.db")})
 	if err != nil {
 		b.Fatal(err)
 	}

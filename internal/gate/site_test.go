@@ -61,7 +61,7 @@ func newRig(t *testing.T, opts ...option) *rig {
 	client, err := wechat.New(wechat.Config{API: rg.wechat.URL, Open: rg.wechat.URL, Logger: logger})
 	must(t, err)
 	t.Cleanup(client.Close)
-	db, err := account.Open(t.Context(), account.Config{Path: filepath.Join(t.TempDir(), "wxgate.db"), Logger: logger})
+	db, err := account.Open(t.Context(), account.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "wxgate.db"), Logger: logger})
 	must(t, err)
 	t.Cleanup(func() { db.Close() })
 	rg.db = &flakyAccounts{DB: db}

@@ -3,7 +3,7 @@
 -- A guest has a row once it is linked or merged; a member always has one.
 -- Times are Unix milliseconds. Ids compare byte for byte.
 CREATE TABLE wxgate_user (
-	id            TEXT PRIMARY KEY,
+	id            TEXT PRIMARY KEY CHECK (length(CAST(id AS BLOB)) <= 64),
 	kind          TEXT NOT NULL CHECK (kind IN ('guest', 'member')),
 	created       INTEGER NOT NULL,
 	last_seen     INTEGER NOT NULL,
@@ -20,8 +20,8 @@ CREATE INDEX wxgate_user_merged_into ON wxgate_user (merged_into) WHERE merged_i
 -- The user hangs on the unionid, so that one unionid cannot have two. Scope is
 -- empty for real unionids and the appid for openids that stand in for one.
 CREATE TABLE wxgate_unionid (
-	scope   TEXT NOT NULL,
-	unionid TEXT NOT NULL,
+	scope   TEXT NOT NULL CHECK (length(CAST(scope AS BLOB)) <= 64),
+	unionid TEXT NOT NULL CHECK (length(CAST(unionid AS BLOB)) <= 64),
 	user_id TEXT REFERENCES wxgate_user (id),
 	-- The user under one_to_one, so that he cannot have two of one scope.
 	exclusive_user_id TEXT,
@@ -32,8 +32,8 @@ CREATE INDEX wxgate_unionid_user ON wxgate_unionid (user_id, scope);
 
 -- user_id is set only while the unionid is unknown, which only an import makes.
 CREATE TABLE wxgate_identity (
-	appid   TEXT NOT NULL,
-	openid  TEXT NOT NULL,
+	appid   TEXT NOT NULL CHECK (length(CAST(appid AS BLOB)) <= 64),
+	openid  TEXT NOT NULL CHECK (length(CAST(openid AS BLOB)) <= 64),
 	scope   TEXT NOT NULL DEFAULT '',
 	unionid TEXT,
 	user_id TEXT REFERENCES wxgate_user (id),
@@ -48,8 +48,8 @@ CREATE INDEX wxgate_identity_user ON wxgate_identity (user_id) WHERE user_id IS 
 
 -- An openid whose unionid is unknown, with its guest. Never an identity.
 CREATE TABLE wxgate_visitor (
-	appid    TEXT NOT NULL,
-	openid   TEXT NOT NULL,
+	appid    TEXT NOT NULL CHECK (length(CAST(appid AS BLOB)) <= 64),
+	openid   TEXT NOT NULL CHECK (length(CAST(openid AS BLOB)) <= 64),
 	guest_id TEXT NOT NULL REFERENCES wxgate_user (id),
 	created  INTEGER NOT NULL,
 	PRIMARY KEY (appid, openid)
@@ -157,19 +157,3 @@ CREATE TABLE wxgate_operation (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wxgate_operation_time ON wxgate_operation (time, id);
 CREATE INDEX wxgate_operation_subject ON wxgate_operation (subject, time);
-
--- +goose Down
-DROP TABLE wxgate_operation;
-DROP TABLE wxgate_newcomer;
-DROP TABLE wxgate_data_key;
-DROP TABLE wxgate_assertion_key;
-DROP TABLE wxgate_id_block;
-DROP TABLE wxgate_invalidation;
-DROP TABLE wxgate_revocation;
-DROP TABLE wxgate_conflict;
-DROP TABLE wxgate_event_head;
-DROP TABLE wxgate_event;
-DROP TABLE wxgate_visitor;
-DROP TABLE wxgate_identity;
-DROP TABLE wxgate_unionid;
-DROP TABLE wxgate_user;

@@ -1,0 +1,135 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+// dialect is all in which the databases differ, besides their migrations.
+type dialect struct {
+	name  string // of the folder of its migrations
+	goose goose.Dialect
+
+	// open returns the pools to write and to read with, which may be one.
+	open func(location) (write, read *sql.DB, err error)
+
+	// The transactions that read see one state of the database, those that
+	// write see at each statement what is committed by then, so also what was
+	// committed while they waited for a lock.
+	reads, writes sql.TxOptions
+	// locksRows is false where whoever writes has the whole database to himself.
+	locksRows bool
+	// What a Link locks first: lockShared, and lockOpenID with a number. An
+	// operation takes lockExclusive, which waits for both and keeps both waiting.
+	lockShared, lockOpenID, lockExclusive string
+	// lockSchema and unlockSchema hold a lock of the session that makes whoever
+	// migrates wait for whoever else does.
+	lockSchema, unlockSchema string
+
+	// lostRace says that another transaction came first: a deadlock, a lock
+	// waited for in vain, a unique key that is there by now.
+	lostRace func(error) bool
+	// explain puts the commonest errors of opening a database into words.
+	explain func(error) error
+}
+
+// location is where a database is, as the operator wrote it.
+type location struct {
+	url  string
+	path string   // of a SQLite file
+	at   *url.URL // of a server
+}
+
+// name is the location without anything secret.
+func (s location) name() string {
+	if s.at == nil {
+		return s.path
+	}
+	shown := url.URL{Scheme: s.at.Scheme, Host: s.at.Host, Path: s.at.Path}
+	if user := s.at.User.Username(); user != "" {
+		shown.User = url.User(user)
+	}
+	return shown.String()
+}
+
+// locate parses the URL of a database. An error shows nothing of it but its
+// scheme, for the rest may hold a password.
+func locate(databaseURL string) (location, dialect, error) {
+	scheme, rest, _ := strings.Cut(databaseURL, ":")
+	var d dialect
+	switch scheme {
+	case "sqlite":
+		return location{path: strings.TrimPrefix(rest, "//")}, sqliteDialect(), nil
+	case "postgres", "postgresql":
+		d = postgresDialect()
+	case "mysql":
+		d = mysqlDialect()
+	case "":
+		return location{}, d, errors.New("opening database: no URL")
+	default:
+		return location{}, d, fmt.Errorf("opening database: %q is no kind of database; there are sqlite:, postgres:// and mysql://", scheme)
+	}
+	at, err := url.Parse(databaseURL)
+	if err != nil || at.Opaque != "" || len(at.Path) < 2 {
+		return location{}, d, fmt.Errorf("opening database: this is not a URL like %s://user:password@host/database "+
+			"(signs such as @ / ? # %% in a password are written as %%40 %%2F %%3F %%23 %%25)", scheme)
+	}
+	return location{url: databaseURL, at: at}, d, nil
+}
+
+// Limits of a pool of connections to a server. An instance holds no more than
+// these, also while a configuration is loaded anew.
+const (
+	maxConnections  = 16
+	connectionLives = 30 * time.Minute // so that a server that was moved is found
+	connectTimeout  = 5 * time.Second
+)
+
+// What a server does by itself, should this process not be there to stop it.
+const (
+	statementTimeout = 30 * time.Second
+	lockTimeout      = 5 * time.Second
+	idleTxTimeout    = 30 * time.Second
+)
+
+// limit sets the limits of a pool.
+func limit(pool *sql.DB) *sql.DB {
+	pool.SetMaxOpenConns(maxConnections)
+	pool.SetMaxIdleConns(maxConnections)
+	pool.SetConnMaxLifetime(connectionLives)
+	return pool
+}
+
+// sessionLock makes goose hold the lock of a dialect while it migrates.
+type sessionLock struct{ lock, unlock string }
+
+// SessionLock implements lock.SessionLocker.
+func (l sessionLock) SessionLock(ctx context.Context, c *sql.Conn) error {
+	return l.ask(ctx, c, l.lock)
+}
+
+// SessionUnlock implements lock.SessionLocker.
+func (l sessionLock) SessionUnlock(ctx context.Context, c *sql.Conn) error {
+	return l.ask(ctx, c, l.unlock)
+}
+
+func (sessionLock) ask(ctx context.Context, c *sql.Conn, query string) error {
+	var got sql.NullInt64
+	if err := c.QueryRowContext(ctx, query).Scan(&got); err != nil {
+		return fmt.Errorf("locking the schema: %w", err)
+	}
+	if got.Int64 != 1 {
+		return errSchemaLocked
+	}
+	return nil
+}
+
+// errSchemaLocked is a lost race.
+var errSchemaLocked = errors.New("another instance is bringing the schema up to date")

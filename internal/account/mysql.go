@@ -1,0 +1,124 @@
+package account
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+)
+
+func mysqlDialect() dialect {
+	return dialect{
+		name: "mysql", goose: goose.DialectMySQL, open: openMySQL, locksRows: true,
+		reads:         sql.TxOptions{ReadOnly: true}, // REPEATABLE READ, by setupMySQL
+		writes:        sql.TxOptions{Isolation: sql.LevelReadCommitted},
+		lockShared:    "SELECT id FROM wxgate_lock WHERE id = 0 LOCK IN SHARE MODE",
+		lockOpenID:    "SELECT id FROM wxgate_lock WHERE id = 1 + ? % 1023 FOR UPDATE",
+		lockExclusive: "SELECT id FROM wxgate_lock WHERE id = 0 FOR UPDATE",
+		lockSchema:    "SELECT GET_LOCK(CONCAT('wxgate ', MD5(DATABASE())), 5)",
+		unlockSchema:  "SELECT RELEASE_LOCK(CONCAT('wxgate ', MD5(DATABASE())))",
+		lostRace:      mysqlLostRace, explain: explainMySQL,
+	}
+}
+
+// setupMySQL sets what statements depend on. In the comments are settings that
+// only MariaDB or only MySQL has.
+func setupMySQL() []string {
+	seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
+	return []string{
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"SET SESSION autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0, sql_select_limit = DEFAULT" +
+			", sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'" +
+			", time_zone = '+00:00', innodb_lock_wait_timeout = " + seconds(lockTimeout) +
+			" /*M!100300 , max_statement_time = " + seconds(statementTimeout) + ", idle_transaction_timeout = " + seconds(idleTxTimeout) + " */" +
+			" /*!80000 , max_execution_time = " + strconv.FormatInt(statementTimeout.Milliseconds(), 10) + " */",
+	}
+}
+
+func openMySQL(s location) (write, read *sql.DB, err error) {
+	cfg, err := mysqlConfig(s.at)
+	if err != nil {
+		return nil, nil, fmt.Errorf("its options are not understood: %w", err)
+	}
+	inner, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("its options are not understood: %w", err)
+	}
+	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL()}))
+	return pool, pool, nil
+}
+
+// mysqlConfig reads a URL, whose options are those of the driver, and `socket`
+// for the path of a Unix socket.
+func mysqlConfig(at *url.URL) (*mysql.Config, error) {
+	options := at.Query()
+	socket := options.Get("socket")
+	options.Del("socket")
+	cfg, err := mysql.ParseDSN("/?" + options.Encode())
+	if err != nil {
+		return nil, err
+	}
+	cfg.User = at.User.Username()
+	cfg.Passwd, _ = at.User.Password()
+	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(cmp.Or(at.Hostname(), "127.0.0.1"), cmp.Or(at.Port(), "3306"))
+	if socket != "" {
+		cfg.Net, cfg.Addr = "unix", socket
+	}
+	cfg.DBName = at.Path[1:]
+	cfg.Timeout = cmp.Or(cfg.Timeout, connectTimeout)
+	cfg.ReadTimeout = cmp.Or(cfg.ReadTimeout, statementTimeout+lockTimeout)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, statementTimeout)
+	cfg.ClientFoundRows = true // an UPDATE that changes nothing has found its row
+	cfg.ParseTime, cfg.InterpolateParams, cfg.MultiStatements, cfg.ColumnsWithAlias = false, false, false, false
+	cfg.Logger = new(mysql.NopLogger) // what goes wrong is returned
+	return cfg, cfg.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin"))
+}
+
+func mysqlLostRace(err error) bool {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Number {
+	case 1213, // ER_LOCK_DEADLOCK
+		1205, // ER_LOCK_WAIT_TIMEOUT
+		1020, // ER_CHECKREAD: the row has changed since the transaction read it
+		1062: // ER_DUP_ENTRY
+		return true
+	}
+	return false
+}
+
+func explainMySQL(err error) error {
+	var refused *mysql.MySQLError
+	if !errors.As(err, &refused) {
+		var unreachable *net.OpError
+		if errors.As(err, &unreachable) {
+			return fmt.Errorf("the server cannot be reached: %w", unreachable)
+		}
+		return err
+	}
+	switch refused.Number {
+	case 1045, 1698: // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+		return fmt.Errorf("the server refuses the user or his password: %s", refused.Message)
+	case 1049: // ER_BAD_DB_ERROR
+		return fmt.Errorf("%s; create it first", refused.Message)
+	case 1044: // ER_DBACCESS_DENIED_ERROR
+		return fmt.Errorf("the database does not exist or the user may not use it: %s", refused.Message)
+	case 1142, 1143, 1227, 1370: // ER_TABLEACCESS_DENIED_ERROR and the like
+		return fmt.Errorf("the user lacks rights: %s; he needs CREATE, ALTER, DROP, INDEX, REFERENCES, SELECT, INSERT, UPDATE "+
+			"and DELETE on the database, or the last four where another user makes the tables", refused.Message)
+	case 1290, 1836: // ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE
+		return fmt.Errorf("the server only reads, as a replica does: %s", refused.Message)
+	case 1665: // ER_BINLOG_STMT_MODE_AND_ROW_ENGINE
+		return fmt.Errorf("the server's binlog_format must be MIXED or ROW: %s", refused.Message)
+	}
+	return err
+}

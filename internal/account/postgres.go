@@ -1,0 +1,102 @@
+package account
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+func postgresDialect() dialect {
+	return dialect{
+		name: "postgres", goose: goose.DialectPostgres, open: openPostgres, locksRows: true,
+		reads:         sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+		writes:        sql.TxOptions{Isolation: sql.LevelReadCommitted},
+		lockShared:    "SELECT pg_advisory_xact_lock_shared(" + postgresLock + ")",
+		lockOpenID:    "SELECT pg_advisory_xact_lock(?)",
+		lockExclusive: "SELECT pg_advisory_xact_lock(" + postgresLock + ")",
+		lockSchema:    "SELECT 1 FROM (SELECT pg_advisory_lock(" + postgresSchemaLock + ")) AS l",
+		unlockSchema:  "SELECT CASE WHEN pg_advisory_unlock(" + postgresSchemaLock + ") THEN 1 END",
+		lostRace:      postgresLostRace, explain: explainPostgres,
+	}
+}
+
+// Numbers that others are unlikely to lock: "wxgate" in ASCII, and the next.
+const (
+	postgresLock       = "131359014220901"
+	postgresSchemaLock = "131359014220902"
+)
+
+func openPostgres(s location) (write, read *sql.DB, err error) {
+	cfg, err := pgx.ParseConfig(s.url)
+	if err != nil {
+		// Its own text shows the URL; what it wraps is about one option.
+		return nil, nil, fmt.Errorf("its options are not understood: %w", cmp.Or(errors.Unwrap(err), errors.New("see the manual of libpq")))
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
+	}
+	for name, value := range map[string]string{
+		"client_encoding":                     "UTF8",
+		"timezone":                            "UTC",
+		"default_transaction_isolation":       "read committed",
+		"default_transaction_read_only":       "off",
+		"statement_timeout":                   strconv.FormatInt(statementTimeout.Milliseconds(), 10),
+		"lock_timeout":                        strconv.FormatInt(lockTimeout.Milliseconds(), 10),
+		"idle_in_transaction_session_timeout": strconv.FormatInt(idleTxTimeout.Milliseconds(), 10),
+		"application_name":                    cmp.Or(cfg.RuntimeParams["application_name"], "wxgate"),
+	} {
+		cfg.RuntimeParams[name] = value
+	}
+	pool := limit(sql.OpenDB(&connector{
+		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true,
+		// What is acknowledged is on disk; a stronger setting stays.
+		setup: []string{"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"},
+	}))
+	return pool, pool, nil
+}
+
+func postgresLostRace(err error) bool {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case "40001", // serialization_failure
+		"40P01", // deadlock_detected
+		"55P03", // lock_not_available
+		"23505": // unique_violation
+		return true
+	}
+	return false
+}
+
+func explainPostgres(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		var unreachable *net.OpError
+		if errors.As(err, &unreachable) {
+			return fmt.Errorf("the server cannot be reached: %w", unreachable)
+		}
+		return err
+	}
+	switch refused.Code {
+	case "28P01", "28000": // invalid_password, invalid_authorization_specification
+		return fmt.Errorf("the server refuses the user or his password: %s", refused.Message)
+	case "3D000": // invalid_catalog_name
+		return fmt.Errorf("%s; create it first", refused.Message)
+	case "42501": // insufficient_privilege
+		return fmt.Errorf("the user lacks rights: %s; he needs CREATE on the schema, or SELECT, INSERT, UPDATE and DELETE "+
+			"on tables that another user has made", refused.Message)
+	case "25006": // read_only_sql_transaction
+		return fmt.Errorf("the server only reads, as a standby does: %s", refused.Message)
+	}
+	return err
+}
