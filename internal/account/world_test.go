@@ -218,46 +218,6 @@ func (w *world) everything() []string {
 	return append(w.stored(), w.lines(`SELECT id || ' ' || kind || ' ' || last_seen || ' ' || coalesce(merged_into, '-') FROM wxgate_user ORDER BY id`)...)
 }
 
-// broken are the queries that find what must never be stored.
-func broken() map[string]string {
-	return map[string]string{
-		"a replaced id that takes two hops": `SELECT a.id FROM wxgate_user a JOIN wxgate_user b ON b.id = a.merged_into WHERE b.merged_into IS NOT NULL`,
-		"a unionid of a replaced user":      `SELECT n.unionid FROM wxgate_unionid n JOIN wxgate_user u ON u.id = n.user_id WHERE u.merged_into IS NOT NULL`,
-		"a visitor of a replaced guest":     `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.merged_into IS NOT NULL`,
-		"a visitor who is a member":         `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.kind = 'member'`,
-		"a member merged by a Link": `SELECT id FROM wxgate_user u WHERE kind = 'member' AND merged_at > 1 AND NOT EXISTS (SELECT 1 FROM wxgate_event e
-			WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id AND json_extract(e.data, '$.reason') IN ('operator', 'proved'))`,
-		"a phone of who is gone":     `SELECT id FROM wxgate_user WHERE phone_key IS NOT NULL AND (merged_into IS NOT NULL OR cancelled IS NOT NULL)`,
-		"a phone that is half there": `SELECT id FROM wxgate_user WHERE (phone_key IS NULL) <> (phone_sealed IS NULL)`,
-		"a row of who is gone": `SELECT u.id FROM wxgate_user u WHERE (merged_into IS NOT NULL OR cancelled > 1) AND EXISTS (
-			SELECT 1 FROM wxgate_unionid WHERE user_id = u.id UNION ALL SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
-		"an orphaned guest": `SELECT id FROM wxgate_user u WHERE kind = 'guest' AND merged_into IS NULL AND cancelled IS NULL
-			AND NOT EXISTS (SELECT 1 FROM wxgate_unionid WHERE user_id = u.id) AND NOT EXISTS (SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
-		"a unionid without an identity":      `SELECT unionid FROM wxgate_unionid n WHERE NOT EXISTS (SELECT 1 FROM wxgate_identity WHERE unionid = n.unionid)`,
-		"an identity that is also a visitor": `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_identity i USING (appid, openid) WHERE i.unionid IS NOT NULL`,
-		"a broken reference":                 `SELECT t."table" FROM pragma_foreign_key_check t`,
-		"a merge without exactly its event": `SELECT id FROM wxgate_user u WHERE merged_at > 1 AND
-			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'user.merged' AND json_extract(e.data, '$.from') = u.id)`,
-		"a last alias list that misses an id": `SELECT u.id FROM wxgate_user u WHERE merged_at > 1 AND NOT EXISTS (
-			SELECT 1 FROM json_each((SELECT json_extract(e.data, '$.aliases') FROM wxgate_event e
-				WHERE e.type = 'user.merged' AND e.subject = u.merged_into ORDER BY e.written DESC LIMIT 1)) a WHERE a.value = u.id)`,
-		"a member without exactly one user.created": `SELECT id FROM wxgate_user u WHERE kind = 'member' AND id GLOB '[0-9]*' AND
-			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'user.created' AND e.subject = u.id)`,
-		"an open conflict told twice or never": `SELECT id FROM wxgate_conflict c WHERE
-			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'conflict.opened' AND e.subject = c.id)`,
-	}
-}
-
-// checkInvariants holds after every Link, whatever came before.
-func checkInvariants(t testing.TB, db *DB) {
-	t.Helper()
-	for what, query := range broken() {
-		if found := linesOf(t, db, query); len(found) > 0 {
-			t.Errorf("%s: %v", what, found)
-		}
-	}
-}
-
 func diff(t testing.TB, what string, want, got any) {
 	t.Helper()
 	if d := cmp.Diff(want, got); d != "" {
