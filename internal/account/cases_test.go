@@ -91,7 +91,10 @@ func readCases(t *testing.T) []linkCase {
 	return all.Cases
 }
 
-func TestLinkingCases(t *testing.T) {
+func TestLinkingCases(t *testing.T) { onEach(t, runCases) }
+
+func runCases(t *testing.T, open opener) {
+	db := open(t)
 	cases := readCases(t)
 	if len(cases) != 109 {
 		t.Errorf("there are %d cases", len(cases))
@@ -102,37 +105,38 @@ func TestLinkingCases(t *testing.T) {
 			rounds = 10 // each may go another way
 		}
 		for range rounds {
-			t.Run(c.ID, func(t *testing.T) { runCase(t, c) })
+			t.Run(c.ID, func(t *testing.T) { runCase(t, db, c) })
 		}
 	}
 }
 
 // caseRun is one case under way.
 type caseRun struct {
+	*world
 	t     *testing.T
-	db    *DB
-	rules Rules
 	born  map[string]time.Time
-	names map[string]string // real id -> Vnew1, Unew1, ...
-	ids   map[string]string // the other way round
+	ids   map[string]string // Vnew1, Unew1, ... -> real id
 	count map[Kind]int
 }
 
-var epoch = time.Unix(1_700_000_000, 0)
-
-func runCase(t *testing.T, c linkCase) {
-	r := &caseRun{t: t, db: newDB(t), born: map[string]time.Time{}, names: map[string]string{}, ids: map[string]string{}, count: map[Kind]int{}}
-	r.rules = Rules{
+func runCase(t *testing.T, db *DB, c linkCase) {
+	rules := Rules{
 		FirstLogin: FirstLoginWeChatPhone, Linking: Linking(c.Config.Policy), StandIns: map[string]bool{},
 		GuestsOff: c.Config.Guest != nil && !*c.Config.Guest,
 	}
 	for _, app := range c.Config.Standin {
-		r.rules.StandIns[app] = true
+		rules.StandIns[app] = true
 	}
 	if c.Config.Mode != "" {
-		r.rules.FirstLogin = FirstLogin(c.Config.Mode)
+		rules.FirstLogin = FirstLogin(c.Config.Mode)
 	}
-	r.given(c)
+	r := &caseRun{
+		world: newWorldIn(t, db, rules, c.given()...), t: t,
+		born: map[string]time.Time{}, ids: map[string]string{}, count: map[Kind]int{},
+	}
+	for _, u := range c.Given.Users {
+		r.born[u.ID] = birthday(u.Created)
+	}
 	for i, s := range c.Steps {
 		if len(s.Parallel) > 0 {
 			r.parallel(i, s)
@@ -145,6 +149,62 @@ func runCase(t *testing.T, c linkCase) {
 	if c.Final != nil {
 		r.final(c)
 	}
+}
+
+// given is what the case begins with, in the words of a world. A guest has a
+// row where he stands, or was merged.
+func (c linkCase) given() (lines []string) {
+	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	born, stored := map[string]int{}, map[string]bool{}
+	guest := func(id string) {
+		if !strings.HasPrefix(id, "V") || stored[id] {
+			return
+		}
+		stored[id] = true
+		if n, listed := born[id]; listed {
+			say("guest %s %d", id, n)
+		} else {
+			say("guest %s %d", id, 1_000_000)
+		}
+	}
+	for _, u := range c.Given.Users {
+		born[u.ID] = u.Created
+		if u.Kind == "member" {
+			say("member %s", u.ID)
+		}
+		if u.Merged != "" {
+			guest(u.ID)
+		}
+		if u.Phone != "" {
+			say("phone %s %s", u.ID, u.Phone)
+		}
+		if u.Idle {
+			say("idle %s", u.ID)
+		}
+	}
+	for _, u := range c.Given.Users {
+		if u.Merged != "" {
+			guest(u.Merged)
+			say("merged %s %s", u.ID, u.Merged)
+		}
+	}
+	for _, rec := range c.Given.Records {
+		user := "-"
+		if rec[3] != nil {
+			user = *rec[3]
+		}
+		guest(user)
+		if rec[2] == nil {
+			say("imported %s %s %s", *rec[0], *rec[1], user)
+		} else {
+			say("identity %s %s %s %s", *rec[0], *rec[1], *rec[2], user)
+		}
+	}
+	for _, v := range c.Given.Visitors {
+		guest(v[2])
+		say("visitor %s %s %s", v[0], v[1], v[2])
+	}
+	return lines
 }
 
 // do is one step.
@@ -180,65 +240,6 @@ func (r *caseRun) id(name string) string {
 		return real
 	}
 	return name
-}
-
-func (r *caseRun) exec(query string, args ...any) {
-	r.t.Helper()
-	_, err := r.db.write.ExecContext(r.t.Context(), query, args...)
-	must(r.t, err)
-}
-
-func (r *caseRun) given(c linkCase) {
-	for _, u := range c.Given.Users {
-		r.born[u.ID] = epoch.Add(time.Duration(u.Created) * time.Second)
-	}
-	user := func(id string, kind Kind, seen time.Time) {
-		r.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`, id, string(kind), millis(r.born[id]), millis(seen))
-	}
-	for _, u := range c.Given.Users {
-		if u.Kind == "guest" && u.Merged == "" {
-			continue // has a row where he stands
-		}
-		seen := time.Now()
-		if u.Idle {
-			seen = seen.Add(-DefaultPhoneIdle)
-		}
-		user(u.ID, Kind(u.Kind), seen)
-		givePhone(r.t, r.db, u.ID, phoneNumber(u.Phone))
-	}
-	row := func(id string) {
-		if strings.HasPrefix(id, "V") {
-			user(id, Guest, r.born[id])
-		}
-	}
-	for _, rec := range c.Given.Records {
-		if rec[3] != nil {
-			row(*rec[3])
-		}
-		if rec[2] == nil {
-			r.exec(`INSERT INTO wxgate_identity (appid, openid, user_id, created) VALUES (?, ?, ?, 0)`, *rec[0], *rec[1], *rec[3])
-			continue
-		}
-		scope := ""
-		if *rec[2] == *rec[1] {
-			scope = *rec[0]
-		}
-		exclusive := rec[3]
-		if r.rules.Linking == ManyUnionIDs {
-			exclusive = nil
-		}
-		r.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, *rec[2], rec[3], exclusive)
-		r.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, *rec[0], *rec[1], scope, *rec[2])
-	}
-	for _, v := range c.Given.Visitors {
-		row(v[2])
-		r.exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, v[0], v[1], v[2])
-	}
-	for _, u := range c.Given.Users {
-		if u.Merged != "" { // of old, without an event
-			r.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = 1 WHERE id = ?`, u.Merged, u.ID)
-		}
-	}
 }
 
 func (r *caseRun) input(in linkInput) Input {
@@ -311,17 +312,19 @@ func (r *caseRun) compare(i int, want linkExpect, got Outcome) {
 		r.t.Errorf("step %d: code %s, want %s", i+1, got.Code, want.Code)
 	}
 	var events []string
+	aliases := map[string][]string{} // of the last merge into each
 	for _, e := range got.Events {
 		said := r.event(e)
 		if e.Type == EventIdentityUnlinked && slices.Contains(events, said) {
 			continue // each row of the unionid says so
 		}
 		events = append(events, said)
-		if m, ok := e.Data.(Merged); ok && want.Aliases[r.name(m.To)] != nil {
-			if aliases := r.all(m.Aliases); len(aliases) == len(want.Aliases[r.name(m.To)]) && !slices.Equal(aliases, sorted(want.Aliases[r.name(m.To)])) {
-				r.t.Errorf("step %d: aliases %v", i+1, aliases)
-			}
+		if m, ok := e.Data.(Merged); ok {
+			aliases[r.name(m.To)] = r.all(m.Aliases)
 		}
+	}
+	for to, want := range want.Aliases {
+		diff(r.t, "aliases of "+to, sorted(want), aliases[to])
 	}
 	if diff := cmp.Diff(sorted(want.Events), sorted(events)); diff != "" {
 		r.t.Errorf("step %d, events (-want +got):\n%s", i+1, diff)

@@ -42,9 +42,5 @@ func openURL(t testing.TB, url string) *DB {
 
 // newWorldOn is newWorld in a database of one kind.
 func newWorldOn(t testing.TB, open opener, rules Rules, given ...string) *world {
-	w := &world{t: t, db: open(t), rules: rules, names: map[string]string{}, made: map[Kind]int{}}
-	for _, line := range given {
-		w.given(line)
-	}
-	return w
+	return newWorldIn(t, open(t), rules, given...)
 }

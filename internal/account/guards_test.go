@@ -15,18 +15,21 @@ type tableRow struct {
 }
 
 func runRows(t *testing.T, rows []tableRow) {
-	for _, r := range rows {
-		t.Run(r.name, func(t *testing.T) {
-			w := newWorld(t, r.rules, r.given...)
-			before := w.stored()
-			out := w.link(r.in)
-			diff(t, "outcome", r.said, w.said(out))
-			if r.ends == nil {
-				r.ends = before
-			}
-			diff(t, "stored", sorted(r.ends), w.stored())
-		})
-	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, r := range rows {
+			t.Run(r.name, func(t *testing.T) {
+				w := newWorldIn(t, db, r.rules, r.given...)
+				before := w.stored()
+				out := w.link(r.in)
+				diff(t, "outcome", r.said, w.said(out))
+				if r.ends == nil {
+					r.ends = before
+				}
+				diff(t, "stored", sorted(r.ends), w.stored())
+			})
+		}
+	})
 }
 
 // Inputs read better as sentences.

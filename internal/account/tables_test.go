@@ -150,6 +150,11 @@ func TestW19MakesMembersInModeWeChatOnly(t *testing.T) {
 }
 
 func TestConflictsCloseWhenTheRefusedLinkSucceeds(t *testing.T) {
+	onEach(t, conflictsClose)
+}
+
+func conflictsClose(t *testing.T, open opener) {
+	db := open(t)
 	for _, c := range []struct {
 		name    string
 		given   []string
@@ -193,7 +198,7 @@ func TestConflictsCloseWhenTheRefusedLinkSucceeds(t *testing.T) {
 			``, proved("pc", "x", "X").outside(), "V+1, guest, linked pc/x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, phoneMode(), c.given...)
+			w := newWorldIn(t, db, phoneMode(), c.given...)
 			w.link(c.refused)
 			if got := w.said(w.link(c.refused)); strings.Contains(got, "opened") {
 				t.Errorf("opened twice: %s", got)

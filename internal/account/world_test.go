@@ -59,12 +59,26 @@ type world struct {
 }
 
 func newWorld(t testing.TB, rules Rules, given ...string) *world {
-	w := &world{t: t, db: newDB(t), rules: rules, names: map[string]string{}, made: map[Kind]int{}}
+	return newWorldIn(t, newDB(t), rules, given...)
+}
+
+// newWorldIn begins anew in a database, whoever was there before.
+func newWorldIn(t testing.TB, db *DB, rules Rules, given ...string) *world {
+	t.Helper()
+	w := &world{t: t, db: db, rules: rules, names: map[string]string{}, made: map[Kind]int{}}
+	w.exec(`UPDATE wxgate_user SET merged_into = NULL, merged_at = NULL WHERE merged_into IS NOT NULL`)
+	for _, table := range []string{
+		"visitor", "identity", "unionid", "user", "event", "conflict", "revocation", "invalidation", "newcomer", "operation",
+	} {
+		w.exec(`DELETE FROM wxgate_` + table)
+	}
 	for _, line := range given {
 		w.given(line)
 	}
 	return w
 }
+
+var epoch = time.Unix(1_700_000_000, 0)
 
 // birthday is when the guest of that number was born.
 func birthday(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second) }
@@ -90,8 +104,8 @@ func (w *world) given(line string) {
 		w.exec(`UPDATE wxgate_user SET cancelled = 1 WHERE id = ?`, f[1])
 	case "merged":
 		w.exec(`UPDATE wxgate_user SET merged_into = ?, merged_at = 1 WHERE id = ?`, f[2], f[1])
-		w.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, json_object('from', ?, 'reason', 'operator', 'aliases', json_array(?)))`,
-			"given "+f[1], f[2], f[1], f[1])
+		w.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, 'user.merged', ?, 1, ?)`,
+			"given "+f[1], f[2], fmt.Sprintf(`{"from":%q,"reason":"operator","aliases":[%q]}`, f[1], f[1]))
 	case "identity":
 		scope := ""
 		if f[3] == f[2] {
@@ -99,7 +113,9 @@ func (w *world) given(line string) {
 		}
 		owner := sql.NullString{String: f[4], Valid: f[4] != "-"}
 		exclusive := sql.NullString{String: f[4], Valid: owner.Valid && w.rules.Linking != ManyUnionIDs}
-		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?) ON CONFLICT (scope, unionid) DO NOTHING`, scope, f[3], owner, exclusive)
+		if len(w.lines(`SELECT unionid FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, scope, f[3])) == 0 {
+			w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?)`, scope, f[3], owner, exclusive)
+		}
 		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
 	case "phone":
 		givePhone(w.t, w.db, f[1], phoneNumber(f[2]))
