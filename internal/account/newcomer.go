@@ -113,6 +113,15 @@ func newcomerKey(ctx context.Context, tx *sql.Tx, person string) (string, error)
 	return key, err
 }
 
+// newcomerKept is how long the key of a person who never became a member is
+// kept. Should he come back later, the shop may have made an id for nobody.
+const newcomerKept = 30 * 24 * time.Hour
+
+func pruneNewcomers(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM wxgate_newcomer WHERE created < ?`, millis(now.Add(-newcomerKept)))
+	return err
+}
+
 // admit returns the id that the shop has made for the person whom the plan
 // makes a member, once it is sure that it is nobody else's.
 func (db *DB) admit(ctx context.Context, tx *sql.Tx, f *facts, made madeID) (string, error) {

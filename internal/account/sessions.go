@@ -271,6 +271,9 @@ func (db *DB) Prune(ctx context.Context, now time.Time) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM wxgate_invalidation WHERE time < ?`, millis(now.Add(-invalidationKept))); err != nil {
 			return fmt.Errorf("pruning the invalidation log: %w", err)
 		}
+		if err := pruneNewcomers(ctx, tx, now); err != nil {
+			return fmt.Errorf("pruning the keys of newcomers: %w", err)
+		}
 		if err := pruneDataKeys(ctx, tx, now); err != nil {
 			return fmt.Errorf("pruning data keys: %w", err)
 		}
