@@ -133,7 +133,7 @@ func TestContradictionsWriteNothingButTheConflict(t *testing.T) {
 			append(x, "member U2", "identity oa z Z U2"), proved("oa", "x", "Z"), "V+1, unionid_changed, opened", nil},
 	})
 
-	w := newWorld(t, phoneMode(), append(x, "guest V3 3", "visitor oa s V3")...)
+	w := newWorld(t, phoneMode(), append(x, "idle U1", "guest V3 3", "visitor oa s V3")...)
 	before := w.everything()
 	for i, in := range []Input{proved("oa", "x", "Z").as("U1"), proved("oa", "s", "X"), proved("oa", "x", "Z").as("V1")} {
 		if out := w.link(in); out.UnionID != "" {

@@ -296,6 +296,15 @@ func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 	})
 }
 
+func TestAGuestsVisitIsNotNoted(t *testing.T) {
+	w := newWorld(t, Rules{}, "guest V1 1", "identity oa x X V1", "guest V2 2", "visitor oa y V2")
+	before := w.everything()
+	w.link(at("oa", "x").as("V1"))
+	w.link(at("oa", "y"))
+	w.resolved(SessionRef{ID: "s", UserID: "V1", Kind: Guest})
+	diff(t, "after three visits", before, w.everything())
+}
+
 // Noting a visit is an extra: while nothing can be written, members are served.
 func TestMembersAreServedWhileTheirVisitCannotBeNoted(t *testing.T) {
 	w := newWorld(t, Rules{}, "member U1", "idle U1")
