@@ -61,6 +61,10 @@ func TestMerge(t *testing.T) {
 					diff(t, "stored", c.left, w.stored())
 				}
 				diff(t, "recorded", []string{}, w.operations())
+				if c.rules.Linking != ManyUnionIDs {
+					diff(t, "unionids that could have a rival", []string(nil), w.lines(`SELECT unionid FROM wxgate_unionid
+						WHERE user_id IS NOT NULL AND (exclusive_user_id IS NULL OR exclusive_user_id <> user_id)`))
+				}
 			})
 		})
 	}
