@@ -316,3 +316,14 @@ func (s *seeder) link(in account.Input) string {
 	}
 	return out.UserID
 }
+
+// listen takes a port that the system chooses.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
