@@ -52,10 +52,13 @@ func TestCaddyBuiltWithXcaddyIsTheSame(t *testing.T) {
 	output(t, tree, "go", "build", "-o", ours, "-ldflags=-w -s", "./cmd/wxgate")
 
 	modules := output(t, dir, theirs, "list-modules", "--skip-standard")
-	for _, want := range []string{"wxgate", "http.handlers.wxgate"} {
+	for _, want := range []string{"wxgate", "http.handlers.wxgate", "admin.api.wxgate"} {
 		if !strings.Contains("\n"+modules, "\n"+want+"\n") {
 			t.Errorf("list-modules does not know %s:\n%s", want, modules)
 		}
+	}
+	if help := output(t, dir, theirs, "wxgate", "user", "--help"); !strings.Contains(help, "\n  caddy wxgate user <command>") {
+		t.Errorf("the commands do not stand below caddy wxgate:\n%s", help)
 	}
 	all := func(bin string) string { return output(t, dir, bin, "list-modules") }
 	if diff := cmp.Diff(all(ours), all(theirs)); diff != "" {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -219,7 +221,8 @@ func TestTerminalIsNotDrivenByIDs(t *testing.T) {
 	}
 }
 
-// TestAddress: the admin endpoint is found by flag too, over TCP too.
+// TestAddress: the admin endpoint is found by flag too, and over TCP, where Caddy
+// may ask for the origin.
 func TestAddress(t *testing.T) {
 	g := newGateway(t, "", aDay)
 	cmd := g.command("user", "show", "1000000001", "--address", "unix/"+g.path("admin"))
@@ -227,12 +230,65 @@ func TestAddress(t *testing.T) {
 	if got := g.finish(cmd); got.code != 0 {
 		t.Errorf("by flag: exit %d: %s", got.code, got.err)
 	}
-	server := http.Server{Handler: http.NotFoundHandler()}
+	tcp := forward(t, g.path("admin"))
+	running, err := os.ReadFile(g.path("Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := "admin unix/" + g.path("admin")
+	strict := strings.Replace(string(running), admin, admin+" {\n\t\torigins "+tcp+"\n\t\tenforce_origin\n\t}", 1)
+	if got := g.do("reload", "--config", g.write("Strict", strict), "--adapter", "caddyfile", "--address", "unix/"+g.path("admin")); got.code != 0 {
+		t.Fatalf("not loaded: %s", got.err)
+	}
+	if got := g.do("user", "show", "1000000001", "--address", tcp); got.code != 0 {
+		t.Errorf("over TCP: exit %d: %s", got.code, got.err)
+	}
+	if got := g.do("user", "show", "1000000001"); got.code != 4 || !strings.Contains(got.err, "not allowed to access from origin") {
+		t.Errorf("without the origin: exit %d: %s", got.code, got.err)
+	}
+}
+
+// TestAnotherServer is not taken for the gateway.
+func TestAnotherServer(t *testing.T) {
+	g := nowhere(t)
 	l := listen(t)
+	server := http.Server{Handler: http.NotFoundHandler()}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { server.Close() })
 	got := g.do("event", "list", "--address", l.Addr().String())
 	if got.code != 4 || !strings.Contains(got.err, "no Caddy with wxgate") {
-		t.Errorf("another server: exit %d: %s", got.code, got.err)
+		t.Errorf("exit %d: %s", got.code, got.err)
 	}
+}
+
+// TestGatewayThatDoesNotAnswer is waited for no longer than asked.
+func TestGatewayThatDoesNotAnswer(t *testing.T) {
+	g := nowhere(t)
+	l := listen(t) // and nobody accepts
+	got := g.do("event", "list", "--address", l.Addr().String(), "--timeout", "100ms")
+	if got.code != 4 || !strings.Contains(got.err, "no answer within 100ms") {
+		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+}
+
+// forward leads from a port of the system's choice to a unix socket.
+func forward(t *testing.T, socket string) (addr string) {
+	t.Helper()
+	l := listen(t)
+	go func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("unix", socket)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(to, from); to.Close() }()
+			go func() { _, _ = io.Copy(from, to); from.Close() }()
+		}
+	}()
+	return l.Addr().String()
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestCommandsOfTheDocumentation runs what the pages show, in their order,
+// against a gateway with the people of aDay, one for each page.
+func TestCommandsOfTheDocumentation(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, page := range append(pages, "../../README.md") {
+		commands := commandsOf(t, page)
+		if len(commands) == 0 {
+			continue
+		}
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			g := newGateway(t, "", aDay)
+			g.write("map.csv", "old,new\no-li,n-li\no-new,n-new\n")
+			for _, command := range commands {
+				ran++
+				if got := g.shell(command); got.code != 0 {
+					t.Errorf("%s: exit %d\n%s%s", command, got.code, got.out, got.err)
+				}
+			}
+		})
+	}
+	if ran < 10 {
+		t.Errorf("only %d commands were found", ran)
+	}
+}
+
+// commandsOf returns the lines of a page's shell blocks that run the gateway's
+// own commands.
+func commandsOf(t *testing.T, page string) (commands []string) {
+	t.Helper()
+	raw, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(raw), "```sh\n")[1:] {
+		block, _, _ = strings.Cut(block, "\n```")
+		for _, line := range strings.Split(block, "\n") {
+			if strings.HasPrefix(line, "wxgate ") {
+				commands = append(commands, line)
+			}
+		}
+	}
+	return commands
+}
+
+// TestDocumentedRoutesAreTheRoutes, and the codes that are named are answered
+// by those that exist.
+func TestDocumentedRoutesAreTheRoutes(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := regexp.MustCompile("(?m)^\\| (GET|POST) `(/wxgate/[a-z/-]+)` \\|").FindAllStringSubmatch(string(raw), -1)
+	if len(routes) < 13 {
+		t.Fatalf("found %d routes", len(routes))
+	}
+	g := newGateway(t, "", nil)
+	for _, route := range routes {
+		status, header, _ := g.ask("PUT", route[2], "", "")
+		if allow := header.Get("Allow"); status != 405 || allow != route[1] {
+			t.Errorf("%s %s: %d, allows %q", route[1], route[2], status, allow)
+		}
+	}
+}
