@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // tell writes an event in a transaction of its own, without a place.
@@ -41,112 +43,128 @@ func pageOf(t *testing.T, db *DB, after int64, limit int) (lines []string, page 
 }
 
 func TestFeedGoesOnBehindTheCursor(t *testing.T) {
-	db := newDB(t)
-	lines, page := pageOf(t, db, 0, 10)
-	if len(lines) != 0 || page.Next != 0 || page.Lost {
-		t.Fatalf("an empty feed: %v %+v", lines, page)
-	}
-	var all []string
-	for n := range 1300 {
-		must(t, tell(t.Context(), db, "U", n))
-		all = append(all, fmt.Sprint("U ", n))
-	}
-	lines, first := pageOf(t, db, 0, 3)
-	diff(t, "a page", all[:3], lines)
-	lines, second := pageOf(t, db, first.Next, 5000)
-	diff(t, "the largest page", all[3:1003], lines)
-	lines, third := pageOf(t, db, second.Next, 5000)
-	diff(t, "the rest", all[1003:], lines)
-	lines, fourth := pageOf(t, db, third.Next, 5000)
-	if len(lines) != 0 || fourth.Next != third.Next || fourth.Lost {
-		t.Errorf("behind the end: %v %+v", lines, fourth)
-	}
-	lines, _ = pageOf(t, db, first.Next, 0)
-	diff(t, "a limit of none is one", all[3:4], lines)
-	must(t, tell(t.Context(), db, "U", 1300))
-	lines, _ = pageOf(t, db, fourth.Next, 10)
-	diff(t, "what has come since", []string{"U 1300"}, lines)
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		lines, page := pageOf(t, db, 0, 10)
+		if len(lines) != 0 || page.Next != 0 || page.Lost {
+			t.Fatalf("an empty feed: %v %+v", lines, page)
+		}
+		var all []string
+		for n := range 1300 {
+			must(t, tell(t.Context(), db, "U", n))
+			all = append(all, fmt.Sprint("U ", n))
+		}
+		lines, first := pageOf(t, db, 0, 3)
+		diff(t, "a page", all[:3], lines)
+		lines, second := pageOf(t, db, first.Next, 5000)
+		diff(t, "the largest page", all[3:1003], lines)
+		lines, third := pageOf(t, db, second.Next, 5000)
+		diff(t, "the rest", all[1003:], lines)
+		lines, fourth := pageOf(t, db, third.Next, 5000)
+		if len(lines) != 0 || fourth.Next != third.Next || fourth.Lost {
+			t.Errorf("behind the end: %v %+v", lines, fourth)
+		}
+		lines, _ = pageOf(t, db, first.Next, 0)
+		diff(t, "a limit of none is one", all[3:4], lines)
+		must(t, tell(t.Context(), db, "U", 1300))
+		lines, _ = pageOf(t, db, fourth.Next, 10)
+		diff(t, "what has come since", []string{"U 1300"}, lines)
+	})
 }
 
-// A reader must not go on behind a number whose transaction is still open.
-func TestEventsPlacedLateStandBehindTheOthers(t *testing.T) {
-	db := newDB(t)
-	for n := range 4 {
-		must(t, tell(t.Context(), db, "U", n))
+// A reader must not go on behind a number whose transaction is still open, and
+// need not wait for one that was rolled back.
+func TestEventsThatCommitLateStandBehindTheOthers(t *testing.T) {
+	for _, e := range []dbtest.Engine{dbtest.Postgres, dbtest.MariaDB} { // SQLite has one writer at a time
+		t.Run(string(e), func(t *testing.T) {
+			db := serverDB(t, e)(t)
+			begin := func(n int) *sql.Tx {
+				tx, err := db.write.BeginTx(t.Context(), &db.dialect.writes)
+				must(t, err)
+				must(t, tellIn(t.Context(), tx, "U", n))
+				return tx
+			}
+			first := begin(0)
+			must(t, tell(t.Context(), db, "U", 1))
+			second := begin(2)
+			gone := begin(3)
+			must(t, tell(t.Context(), db, "U", 4))
+
+			lines, page := pageOf(t, db, 0, 10)
+			diff(t, "while three are being written", []string{"U 1", "U 4"}, lines)
+			must(t, second.Commit())
+			must(t, gone.Rollback())
+			must(t, tell(t.Context(), db, "U", 5))
+			lines, page = pageOf(t, db, page.Next, 10)
+			diff(t, "while one is being written", []string{"U 2", "U 5"}, lines)
+			must(t, first.Commit())
+			lines, page = pageOf(t, db, page.Next, 10)
+			diff(t, "what has come late", []string{"U 0"}, lines)
+			must(t, tell(t.Context(), db, "U", 6))
+			lines, _ = pageOf(t, db, page.Next, 10)
+			diff(t, "and then", []string{"U 6"}, lines)
+			lines, _ = pageOf(t, db, 0, 10)
+			diff(t, "from the beginning", []string{"U 1", "U 4", "U 2", "U 5", "U 0", "U 6"}, lines)
+		})
 	}
-	// 1 and 2 are still being written, as far as a reader can see.
-	_, err := db.write.Exec(`CREATE TEMP TABLE hidden AS SELECT * FROM wxgate_event WHERE written IN (2, 3)`)
-	must(t, err)
-	_, err = db.write.Exec(`DELETE FROM wxgate_event WHERE written IN (2, 3)`)
-	must(t, err)
-	lines, page := pageOf(t, db, 0, 10)
-	diff(t, "before", []string{"U 0", "U 3"}, lines)
-	_, err = db.write.Exec(`INSERT INTO wxgate_event SELECT * FROM hidden`)
-	must(t, err)
-	must(t, tell(t.Context(), db, "U", 4))
-	lines, page = pageOf(t, db, page.Next, 10)
-	diff(t, "what has come since", []string{"U 1", "U 2", "U 4"}, lines)
-	must(t, tell(t.Context(), db, "U", 5))
-	lines, _ = pageOf(t, db, page.Next, 10)
-	diff(t, "and then", []string{"U 5"}, lines)
-	lines, _ = pageOf(t, db, 0, 10)
-	diff(t, "from the beginning", []string{"U 0", "U 3", "U 1", "U 2", "U 4", "U 5"}, lines)
 }
 
 // Writers whose transactions overlap, some rolled back, and readers who follow:
 // each reader sees each event once, all in one order, and each subject's in the
 // order in which they were written.
 func TestReadersWhoFollowWritersMissNothing(t *testing.T) {
-	const writers, each, readers = 8, 40, 3
-	db := newDB(t)
-	var writing, reading sync.WaitGroup
-	done := make(chan struct{})
-	for w := range writers {
-		writing.Go(func() {
-			for n := range each {
-				if n%5 == 4 { // rolled back: the numbers it drew stay gaps
-					tx, err := db.write.BeginTx(t.Context(), nil)
-					if err == nil {
-						err = tellIn(t.Context(), tx, "nobody", n)
-						_ = tx.Rollback()
+	onEach(t, func(t *testing.T, open opener) {
+		const writers, each, readers = 8, 40, 3
+		db := open(t)
+		var writing, reading sync.WaitGroup
+		done := make(chan struct{})
+		for w := range writers {
+			writing.Go(func() {
+				for n := range each {
+					if n%5 == 4 { // rolled back: the numbers it drew stay gaps
+						tx, err := db.write.BeginTx(t.Context(), nil)
+						if err == nil {
+							err = tellIn(t.Context(), tx, "nobody", n)
+							_ = tx.Rollback()
+						}
+						if err != nil {
+							t.Error(err)
+						}
 					}
-					if err != nil {
+					if err := tell(t.Context(), db, fmt.Sprint("U", w), n); err != nil {
 						t.Error(err)
 					}
 				}
-				if err := tell(t.Context(), db, fmt.Sprint("U", w), n); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	seen := make([][]string, readers)
-	for r := range readers {
-		reading.Go(func() { seen[r] = follow(t, db, done, 3+r) })
-	}
-	writing.Wait()
-	close(done)
-	reading.Wait()
-
-	for r := range readers {
-		diff(t, "what another reader saw", seen[0], seen[r])
-	}
-	var want []string
-	got := map[string][]string{}
-	for w := range writers {
-		for n := range each {
-			want = append(want, fmt.Sprintf("U%d %d", w, n))
+			})
 		}
-	}
-	for _, line := range seen[0] {
-		subject := line[:2]
-		got[subject] = append(got[subject], line)
-	}
-	var all []string
-	for w := range writers {
-		all = append(all, got[fmt.Sprint("U", w)]...)
-	}
-	diff(t, "each subject's events", want, all)
+		seen := make([][]string, readers)
+		for r := range readers {
+			reading.Go(func() { seen[r] = follow(t, db, done, 3+r) })
+		}
+		writing.Wait()
+		close(done)
+		reading.Wait()
+
+		for r := range readers {
+			diff(t, "what another reader saw", seen[0], seen[r])
+		}
+		var want []string
+		got := map[string][]string{}
+		for w := range writers {
+			for n := range each {
+				want = append(want, fmt.Sprintf("U%d %d", w, n))
+			}
+		}
+		for _, line := range seen[0] {
+			subject := line[:2]
+			got[subject] = append(got[subject], line)
+		}
+		var all []string
+		for w := range writers {
+			all = append(all, got[fmt.Sprint("U", w)]...)
+		}
+		diff(t, "each subject's events", want, all)
+	})
 }
 
 // follow reads until the feed is at its end after done.
@@ -180,65 +198,71 @@ func follow(t *testing.T, db *DB, done <-chan struct{}, limit int) (seen []strin
 }
 
 func TestOldEventsArePrunedAndReadersAreTold(t *testing.T) {
-	db := newDB(t)
-	now := time.Now()
-	write := func(n int, age time.Duration) {
-		must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
-			c := &change{ctx: t.Context(), tx: tx, at: now.Add(-age)}
-			return c.emit(EventUserCreated, "U", map[string]int{"n": n})
-		}))
-	}
-	for n := range pruneBatch + 10 {
-		write(n, EventsKept+time.Hour)
-	}
-	write(5000, time.Hour)
-	write(5001, EventsKept+time.Hour) // late: its transaction was slow, or its clock
-	_, read := pageOf(t, db, 0, 10)
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		now := time.Now()
+		write := func(n int, age time.Duration) {
+			must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
+				c := &change{ctx: t.Context(), tx: tx, at: now.Add(-age)}
+				return c.emit(EventUserCreated, "U", map[string]int{"n": n})
+			}))
+		}
+		for n := range pruneBatch + 10 {
+			write(n, EventsKept+time.Hour)
+		}
+		write(5000, time.Hour)
+		write(5001, EventsKept+time.Hour) // late: its transaction was slow, or its clock
+		_, read := pageOf(t, db, 0, 10)
 
-	must(t, db.Prune(t.Context(), now))
-	lines, page := pageOf(t, db, 0, 10)
-	diff(t, "what is left", []string{"U 5000", "U 5001"}, lines)
-	if page.Lost {
-		t.Error("a reader who begins has lost nothing")
-	}
-	lines, page = pageOf(t, db, read.Next, 10)
-	if diff(t, "behind a pruned cursor", []string{"U 5000", "U 5001"}, lines); !page.Lost {
-		t.Error("a reader who was away too long is not told")
-	}
-	lines, page = pageOf(t, db, page.Next, 10)
-	if len(lines) != 0 || page.Lost {
-		t.Errorf("at the end: %v %+v", lines, page)
-	}
+		must(t, db.Prune(t.Context(), now))
+		lines, page := pageOf(t, db, 0, 10)
+		diff(t, "what is left", []string{"U 5000", "U 5001"}, lines)
+		if page.Lost {
+			t.Error("a reader who begins has lost nothing")
+		}
+		lines, page = pageOf(t, db, read.Next, 10)
+		if diff(t, "behind a pruned cursor", []string{"U 5000", "U 5001"}, lines); !page.Lost {
+			t.Error("a reader who was away too long is not told")
+		}
+		lines, page = pageOf(t, db, page.Next, 10)
+		if len(lines) != 0 || page.Lost {
+			t.Errorf("at the end: %v %+v", lines, page)
+		}
 
-	must(t, db.Prune(t.Context(), now.Add(2*EventsKept)))
-	write(6000, 0)
-	lines, page = pageOf(t, db, page.Next, 10)
-	if diff(t, "after everything was pruned", []string{"U 6000"}, lines); page.Lost {
-		t.Error("a reader who has read everything has lost nothing")
-	}
+		must(t, db.Prune(t.Context(), now.Add(2*EventsKept)))
+		write(6000, 0)
+		lines, page = pageOf(t, db, page.Next, 10)
+		if diff(t, "after everything was pruned", []string{"U 6000"}, lines); page.Lost {
+			t.Error("a reader who has read everything has lost nothing")
+		}
+	})
 }
 
 func TestEventsThatNobodyReadsArePruned(t *testing.T) {
-	db := newDB(t)
-	must(t, tell(t.Context(), db, "U", 1))
-	must(t, db.Prune(t.Context(), time.Now().Add(EventsKept+time.Hour)))
-	diff(t, "events", []string(nil), linesOf(t, db, `SELECT id FROM wxgate_event`))
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		must(t, tell(t.Context(), db, "U", 1))
+		must(t, db.Prune(t.Context(), time.Now().Add(EventsKept+time.Hour)))
+		diff(t, "events", []string(nil), linesOf(t, db, `SELECT id FROM wxgate_event`))
+	})
 }
 
 // After a backup was put back, the feed uses the places behind it again.
 func TestACursorAheadOfTheFeedBeginsAnew(t *testing.T) {
-	db := newDB(t)
-	for n := range 3 {
-		must(t, tell(t.Context(), db, "U", n))
-	}
-	lines, page := pageOf(t, db, 1000, 2)
-	if diff(t, "events", []string{"U 0", "U 1"}, lines); !page.Lost {
-		t.Error("the reader is not told")
-	}
-	lines, page = pageOf(t, db, page.Next, 2)
-	if diff(t, "the next page", []string{"U 2"}, lines); page.Lost {
-		t.Error("told again")
-	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for n := range 3 {
+			must(t, tell(t.Context(), db, "U", n))
+		}
+		lines, page := pageOf(t, db, 1000, 2)
+		if diff(t, "events", []string{"U 0", "U 1"}, lines); !page.Lost {
+			t.Error("the reader is not told")
+		}
+		lines, page = pageOf(t, db, page.Next, 2)
+		if diff(t, "the next page", []string{"U 2"}, lines); page.Lost {
+			t.Error("told again")
+		}
+	})
 }
 
 // Whoever wants to see what goes on now does not begin 90 days ago.

@@ -19,7 +19,7 @@ import (
 // Sealer seals the data key under the configured secrets, and opens nothing
 // else. session.Keys does it for the gateway.
 type Sealer interface {
-	// Seal seals under the newest secret.
+	// Seal seals under the newest secret, as ASCII text.
 	Seal(plaintext []byte) string
 	// Open is not ok with what none of the secrets has sealed, or was changed.
 	Open(sealed string) (plaintext []byte, ok bool)

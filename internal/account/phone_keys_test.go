@@ -1,23 +1,27 @@
 package account
 
 import (
+	"encoding/hex"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // secrets is a Sealer that hides nothing, so that a test sees which secret
 // sealed what. The first is the newest.
 type secrets []string
 
-func (s secrets) Seal(plaintext []byte) string { return s[0] + ":" + string(plaintext) }
+func (s secrets) Seal(plaintext []byte) string { return s[0] + ":" + hex.EncodeToString(plaintext) }
 
 func (s secrets) Open(sealed string) ([]byte, bool) {
-	by, plaintext, ok := strings.Cut(sealed, ":")
-	return []byte(plaintext), ok && slices.Contains(s, by)
+	by, written, _ := strings.Cut(sealed, ":")
+	plaintext, err := hex.DecodeString(written)
+	return plaintext, err == nil && slices.Contains(s, by)
 }
 
 func (s secrets) Newest(sealed string) bool { return strings.HasPrefix(sealed, s[0]+":") }
@@ -43,48 +47,52 @@ func sealedBy(t *testing.T, db *DB) (by []string) {
 }
 
 func TestChangingTheSecretChangesNoPhone(t *testing.T) {
-	db := newDB(t) // unlocked with first
-	key := keyOf(t, db, herPhone)
-	stored, err := db.phone(herPhone)
-	must(t, err)
-	sealed := stored.sealed("U1")
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t) // unlocked with first
+		key := keyOf(t, db, herPhone)
+		stored, err := db.phone(herPhone)
+		must(t, err)
+		sealed := stored.sealed("U1")
 
-	for _, step := range []struct {
-		secrets secrets
-		want    []string
-	}{
-		{secrets{"first"}, []string{"first"}},                                       // restarted
-		{secrets{"second", "first"}, []string{"first", "second"}},                   // a new one in front
-		{secrets{"second", "first"}, []string{"first", "second"}},                   // restarted
-		{secrets{"second"}, []string{"first", "second"}},                            // the old one taken away
-		{secrets{"first"}, []string{"first", "second", "first"}},                    // all of it taken back
-		{secrets{"first", "second"}, []string{"first", "second", "first"}},          // the other way round
-		{secrets{"third", "second"}, []string{"first", "second", "first", "third"}}, // two at once
-	} {
-		must(t, db.Unlock(t.Context(), step.secrets))
-		diff(t, "copies", step.want, sealedBy(t, db))
-		if got := keyOf(t, db, herPhone); got != key {
-			t.Errorf("with %v the index is %s, it was %s", step.secrets, got, key)
+		for _, step := range []struct {
+			secrets secrets
+			want    []string
+		}{
+			{secrets{"first"}, []string{"first"}},                                       // restarted
+			{secrets{"second", "first"}, []string{"first", "second"}},                   // a new one in front
+			{secrets{"second", "first"}, []string{"first", "second"}},                   // restarted
+			{secrets{"second"}, []string{"first", "second"}},                            // the old one taken away
+			{secrets{"first"}, []string{"first", "second", "first"}},                    // all of it taken back
+			{secrets{"first", "second"}, []string{"first", "second", "first"}},          // the other way round
+			{secrets{"third", "second"}, []string{"first", "second", "first", "third"}}, // two at once
+		} {
+			must(t, db.Unlock(t.Context(), step.secrets))
+			diff(t, "copies", step.want, sealedBy(t, db))
+			if got := keyOf(t, db, herPhone); got != key {
+				t.Errorf("with %v the index is %s, it was %s", step.secrets, got, key)
+			}
+			if got, err := db.openPhone("U1", sealed); err != nil || got != herPhone {
+				t.Errorf("with %v: %q, %v", step.secrets, string(got), err)
+			}
 		}
-		if got, err := db.openPhone("U1", sealed); err != nil || got != herPhone {
-			t.Errorf("with %v: %q, %v", step.secrets, string(got), err)
-		}
-	}
+	})
 }
 
 func TestCopiesUnderOldSecretsGo(t *testing.T) {
-	db := newDB(t)
-	must(t, db.Prune(t.Context(), time.Now().Add(10*secretKept)))
-	diff(t, "the only copy", []string{"first"}, sealedBy(t, db))
-	must(t, db.Unlock(t.Context(), secrets{"second", "first"}))
-	must(t, db.Prune(t.Context(), time.Now().Add(secretKept-time.Minute)))
-	diff(t, "a while after", []string{"first", "second"}, sealedBy(t, db))
-	must(t, db.Prune(t.Context(), time.Now().Add(secretKept+time.Minute)))
-	diff(t, "long after", []string{"second"}, sealedBy(t, db))
-	must(t, db.Unlock(t.Context(), secrets{"second"}))
-	if err := db.Unlock(t.Context(), secrets{"first"}); err == nil {
-		t.Error("a secret that was replaced long ago still opens")
-	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		must(t, db.Prune(t.Context(), time.Now().Add(10*secretKept)))
+		diff(t, "the only copy", []string{"first"}, sealedBy(t, db))
+		must(t, db.Unlock(t.Context(), secrets{"second", "first"}))
+		must(t, db.Prune(t.Context(), time.Now().Add(secretKept-time.Minute)))
+		diff(t, "a while after", []string{"first", "second"}, sealedBy(t, db))
+		must(t, db.Prune(t.Context(), time.Now().Add(secretKept+time.Minute)))
+		diff(t, "long after", []string{"second"}, sealedBy(t, db))
+		must(t, db.Unlock(t.Context(), secrets{"second"}))
+		if err := db.Unlock(t.Context(), secrets{"first"}); err == nil {
+			t.Error("a secret that was replaced long ago still opens")
+		}
+	})
 }
 
 func TestAWrongSecretIsAnErrorThatSaysWhatIsLost(t *testing.T) {
@@ -114,50 +122,62 @@ func TestAWrongSecretIsAnErrorThatSaysWhatIsLost(t *testing.T) {
 }
 
 func TestAMissingDataKeyIsNotMadeAnewUnderStoredNumbers(t *testing.T) {
-	w := newWorld(t, Rules{}, "member U1")
-	givePhone(t, w.db, "U1", herPhone)
-	w.exec(`DELETE FROM wxgate_data_key`)
-	err := w.db.Unlock(t.Context(), secrets{"first"})
-	if err == nil || !strings.Contains(err.Error(), "wxgate_data_key") || !strings.Contains(err.Error(), "docs/operations.md") {
-		t.Errorf("unlocked: %v", err)
-	}
-	diff(t, "copies", []string(nil), sealedBy(t, w.db))
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1")
+		givePhone(t, w.db, "U1", herPhone)
+		w.exec(`DELETE FROM wxgate_data_key`)
+		err := w.db.Unlock(t.Context(), secrets{"first"})
+		if err == nil || !strings.Contains(err.Error(), "wxgate_data_key") || !strings.Contains(err.Error(), "docs/operations.md") {
+			t.Errorf("unlocked: %v", err)
+		}
+		diff(t, "copies", []string(nil), sealedBy(t, w.db))
 
-	// What docs/operations.md says.
-	w.exec(`UPDATE wxgate_user SET phone_key = NULL, phone_sealed = NULL`)
-	must(t, w.db.Unlock(t.Context(), secrets{"first"}))
+		// What docs/operations.md says.
+		w.exec(`UPDATE wxgate_user SET phone_key = NULL, phone_sealed = NULL`)
+		must(t, w.db.Unlock(t.Context(), secrets{"first"}))
+	})
 }
 
 // Many instances start on a new database at once, and then change the secret.
 func TestADatabaseHasOneDataKey(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "accounts.db")
-	all := make([]*DB, 6)
-	for i := range all {
-		db, err := Open(t.Context(), Config{URL: "sqlite:" + path})
-		must(t, err)
-		defer db.Close()
-		all[i] = db
-	}
-	unlock := func(s secrets) {
-		var wg sync.WaitGroup
-		for _, db := range all {
-			wg.Go(func() {
-				if err := db.Unlock(t.Context(), s); err != nil {
-					t.Error(err)
+	for name, url := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "accounts.db") },
+		"postgres": func(t *testing.T) string { return dbtest.Shared(t, dbtest.Postgres).Database(t) },
+		"mariadb":  func(t *testing.T) string { return dbtest.Shared(t, dbtest.MariaDB).Database(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := url(t)
+			all := make([]*DB, 6)
+			for i := range all {
+				db, err := Open(t.Context(), Config{URL: at})
+				must(t, err)
+				defer db.Close()
+				all[i] = db
+			}
+			unlockAll(t, all, secrets{"first"})
+			key := keyOf(t, all[0], herPhone)
+			unlockAll(t, all, secrets{"second", "first"})
+			for _, db := range all {
+				if got := keyOf(t, db, herPhone); got != key {
+					t.Errorf("one instance has the index %s, another %s", key, got)
 				}
-			})
-		}
-		wg.Wait()
+			}
+			diff(t, "copies", []string{"first", "second"}, sealedBy(t, all[0]))
+		})
 	}
-	unlock(secrets{"first"})
-	key := keyOf(t, all[0], herPhone)
-	unlock(secrets{"second", "first"})
+}
+
+func unlockAll(t *testing.T, all []*DB, s secrets) {
+	t.Helper()
+	var wg sync.WaitGroup
 	for _, db := range all {
-		if got := keyOf(t, db, herPhone); got != key {
-			t.Errorf("one instance has the index %s, another %s", key, got)
-		}
+		wg.Go(func() {
+			if err := db.Unlock(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	diff(t, "copies", []string{"first", "second"}, sealedBy(t, all[0]))
+	wg.Wait()
 }
 
 // Attack: who can write to the database gives himself the number of another
@@ -167,10 +187,14 @@ func TestStoredNumbersAreBoundToTheirUserAndDatabase(t *testing.T) {
 	stored, err := db.phone(herPhone)
 	must(t, err)
 	sealed := stored.sealed("U1")
+	changed := "A" + sealed[1:]
+	if changed == sealed {
+		changed = "B" + sealed[1:]
+	}
 	for what, open := range map[string]func() (Phone, error){
 		"another user":     func() (Phone, error) { return db.openPhone("U2", sealed) },
 		"another database": func() (Phone, error) { return other.openPhone("U1", sealed) },
-		"changed":          func() (Phone, error) { return db.openPhone("U1", "A"+sealed[1:]+"A") },
+		"changed":          func() (Phone, error) { return db.openPhone("U1", changed) },
 		"cut":              func() (Phone, error) { return db.openPhone("U1", sealed[:8]) },
 		"no base64":        func() (Phone, error) { return db.openPhone("U1", "!") },
 		"empty":            func() (Phone, error) { return db.openPhone("U1", "") },

@@ -28,7 +28,7 @@ UNION ALL
 SELECT 'owner', user_id, '', 0, 0, 0, 0 FROM wxgate_unionid WHERE scope = ? AND unionid = ? AND user_id IS NOT NULL
 UNION ALL
 SELECT * FROM (
-	SELECT 'previous', id, kind, merged_at, 0, 0, 0 FROM wxgate_user
+	SELECT 'previous' AS what, id, kind, merged_at AS n, 0 AS seen, 0 AS cancelled, 0 AS phone FROM wxgate_user
 	WHERE merged_into = coalesce((SELECT merged_into FROM wxgate_user WHERE id = ?), ?) AND merged_at > ?
 	ORDER BY merged_at DESC, id DESC LIMIT 20
 ) AS p`
