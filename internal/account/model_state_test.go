@@ -1,33 +1,159 @@
 package account
 
-import "fmt"
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// loadModel reads all accounts of a database into a model. Of phones only those
+// are known by their number that are given.
+func loadModel(t testing.TB, db *DB, phones ...Phone) *model {
+	t.Helper()
+	m := newModel(Rules{})
+	numbers := map[string]Phone{}
+	for _, p := range phones {
+		kept, err := db.phone(p)
+		must(t, err)
+		numbers[kept.key] = p
+	}
+	eachRow(t, db, `SELECT id, kind, created, last_seen, merged_into, cancelled, phone_key, phone_sealed FROM wxgate_user`, func(scan func(...any)) {
+		var id, kind string
+		var created, seen int64
+		var into, phone, sealed sql.NullString
+		var cancelled sql.NullInt64
+		scan(&id, &kind, &created, &seen, &into, &cancelled, &phone, &sealed)
+		if phone.Valid != sealed.Valid {
+			t.Errorf("half a phone of %s", id)
+		}
+		u := &modelUser{kind: Kind(kind), born: fromMillis(created), seen: fromMillis(seen), into: into.String, cancelled: cancelled.Valid}
+		if u.phone = numbers[phone.String]; phone.Valid && u.phone == "" {
+			u.phone = Phone(phone.String)
+		}
+		m.users[id] = u
+	})
+	eachRow(t, db, `SELECT scope, unionid, user_id, exclusive_user_id FROM wxgate_unionid`, func(scan func(...any)) {
+		var union modelUnionID
+		var user, exclusive sql.NullString
+		scan(&union.scope, &union.unionID, &user, &exclusive)
+		if m.owners[union] = user.String; user.Valid && exclusive.String == "" {
+			m.rules.Linking = ManyUnionIDs
+		}
+	})
+	eachRow(t, db, `SELECT appid, openid, scope, unionid, user_id FROM wxgate_identity`, func(scan func(...any)) {
+		var at modelOpenID
+		var scope string
+		var unionID, user sql.NullString
+		scan(&at.appID, &at.openID, &scope, &unionID, &user)
+		m.rows[at] = modelRow{modelUnionID{scope, unionID.String}, user.String}
+	})
+	eachRow(t, db, `SELECT appid, openid, guest_id FROM wxgate_visitor`, func(scan func(...any)) {
+		var at modelOpenID
+		var guest string
+		scan(&at.appID, &at.openID, &guest)
+		m.visitors[at] = guest
+	})
+	eachRow(t, db, `SELECT code, parties FROM wxgate_conflict WHERE closed IS NULL`, func(scan func(...any)) {
+		var c modelConflict
+		scan(&c.code, &c.parties)
+		c.parties = strings.ReplaceAll(c.parties, "\n", " ")
+		m.conflicts[c] = true
+	})
+	return m
+}
+
+func eachRow(t testing.TB, db *DB, query string, do func(scan func(...any))) {
+	t.Helper()
+	rows, err := db.read.Query(query)
+	must(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		do(func(into ...any) { must(t, rows.Scan(into...)) })
+	}
+	must(t, rows.Err())
+}
+
+// storeModel puts all accounts of a model into an empty database.
+func storeModel(t testing.TB, db *DB, m *model) {
+	t.Helper()
+	tx, err := db.write.Begin()
+	must(t, err)
+	exec := func(query string, args ...any) {
+		t.Helper()
+		_, err := tx.Exec(query, args...)
+		must(t, err)
+	}
+	text := func(s string) any { return sql.NullString{String: s, Valid: s != ""} }
+	for _, replaced := range []bool{false, true} { // survivors first
+		for id, u := range m.users {
+			if (u.into != "") != replaced {
+				continue
+			}
+			exec(`INSERT INTO wxgate_user (id, kind, created, last_seen, merged_into, merged_at, cancelled) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+				id, string(u.kind), millis(u.born), millis(u.seen), text(u.into), sql.NullInt64{Int64: 1, Valid: replaced}, sql.NullInt64{Int64: 1, Valid: u.cancelled})
+		}
+	}
+	for union, owner := range m.owners {
+		exclusive := owner
+		if m.rules.Linking == ManyUnionIDs {
+			exclusive = ""
+		}
+		exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?)`, union.scope, union.unionID, text(owner), text(exclusive))
+	}
+	for at, r := range m.rows {
+		exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, user_id, created) VALUES (?, ?, ?, ?, ?, 0)`,
+			at.appID, at.openID, r.union.scope, text(r.union.unionID), text(r.user))
+	}
+	for at, guest := range m.visitors {
+		exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, at.appID, at.openID, guest)
+	}
+	must(t, tx.Commit())
+	for id, u := range m.users {
+		givePhone(t, db, id, u.phone)
+	}
+}
+
+// emptyDB forgets everybody, so that a database can be used again.
+func emptyDB(t testing.TB, db *DB) {
+	t.Helper()
+	tx, err := db.write.Begin()
+	must(t, err)
+	for _, table := range []string{"identity", "visitor", "unionid", "conflict", "event", "invalidation", "user"} {
+		if table == "user" { // who was replaced first
+			_, err = tx.Exec(`DELETE FROM wxgate_user WHERE merged_into IS NOT NULL`)
+			must(t, err)
+		}
+		_, err := tx.Exec(`DELETE FROM wxgate_` + table)
+		must(t, err)
+	}
+	must(t, tx.Commit())
+}
 
 // broken are the invariants that do not hold, in words.
 func (m *model) broken() (what []string) {
 	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
-	live := func(id string, kinds ...Kind) bool {
-		u := m.users[id]
-		return u != nil && u.into == "" && !u.cancelled && (len(kinds) == 0 || u.kind == kinds[0])
-	}
-	apps, scopes := map[modelOpenID]int{}, map[modelUnionID]int{}
-	used := map[modelUnionID]bool{}
+	apps, scopes, used := map[modelOpenID]bool{}, map[modelUnionID]bool{}, map[modelUnionID]bool{}
 	for at, r := range m.rows {
+		if m.visitors[at] != "" && !r.imported() {
+			say("%v is an identity and a visitor", at)
+		}
 		if r.imported() {
-			if !live(r.user, Member) {
+			if !m.live(r.user) || !m.member(r.user) {
 				say("%v has no unionid and is of %q", at, r.user)
 			}
 			continue
 		}
-		used[r.union] = true
 		if _, known := m.owners[r.union]; !known || r.user != "" {
-			say("%v is of %q and of the unknown %v", at, r.user, r.union)
+			say("%v is of %q and of %v", at, r.user, r.union)
 		}
-		if apps[modelOpenID{at.appID, r.union.unionID}]++; apps[modelOpenID{at.appID, r.union.unionID}] > 1 {
+		twice := modelOpenID{at.appID, r.union.unionID}
+		if apps[twice] {
 			say("%s has %v twice", at.appID, r.union)
 		}
-		if m.visitors[at] != "" {
-			say("%v is an identity and a visitor", at)
-		}
+		apps[twice], used[r.union] = true, true
 	}
 	for union, owner := range m.owners {
 		if !used[union] {
@@ -36,42 +162,104 @@ func (m *model) broken() (what []string) {
 		if owner == "" {
 			continue
 		}
-		if !live(owner) {
+		if !m.live(owner) {
 			say("%v is of %s", union, owner)
 		}
 		of := modelUnionID{union.scope, owner}
-		if scopes[of]++; scopes[of] > 1 && m.rules.Linking != ManyUnionIDs {
+		if scopes[of] && m.rules.Linking != ManyUnionIDs {
 			say("%s has two unionids of scope %q", owner, union.scope)
 		}
+		scopes[of] = true
 	}
 	for at, guest := range m.visitors {
-		if !live(guest, Guest) {
+		if !m.live(guest) || m.member(guest) {
 			say("%s is the visitor of %v", guest, at)
 		}
 	}
 	return append(what, m.brokenUsers()...)
 }
 
+func (m *model) live(id string) bool {
+	u := m.users[id]
+	return u != nil && u.into == "" && !u.cancelled
+}
+
 func (m *model) brokenUsers() (what []string) {
 	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
-	phones := map[Phone]string{}
+	phones := map[Phone]bool{}
 	for id, u := range m.users {
-		if u.phone != "" {
-			if phones[u.phone] != "" || u.into != "" || u.cancelled || u.kind != Member {
-				say("%s has a phone", id)
-			}
-			phones[u.phone] = id
+		if u.phone != "" && (phones[u.phone] || !m.live(id) || u.kind != Member) {
+			say("%s has a phone", id)
 		}
+		phones[u.phone] = true
+		to := m.users[u.into]
 		switch {
-		case u.into != "":
-			if to := m.users[u.into]; to == nil || to.into != "" {
-				say("%s does not reach its survivor in one hop", id)
-			} else if u.kind == Member && to.kind != Member {
-				say("member %s was merged into guest %s", id, u.into)
-			}
-		case u.kind == Guest && !u.cancelled && len(m.rowsOf(id)) == 0 && len(m.visitorsOf(id)) == 0:
+		case u.into != "" && (to == nil || to.into != ""):
+			say("%s does not reach its survivor in one hop", id)
+		case u.into != "" && u.kind == Member && to.kind != Member:
+			say("member %s was merged into guest %s", id, u.into)
+		case u.into == "" && u.kind == Guest && !u.cancelled && len(m.rowsOf(id)) == 0 && len(m.visitorsOf(id)) == 0:
 			say("guest %s is orphaned", id)
 		}
 	}
 	return what
+}
+
+// untold says what the events of a database do not tell of its accounts, or tell
+// wrongly. Who was merged at time 1 was so from the beginning.
+func untold(t testing.TB, db *DB) (what []string) {
+	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
+	merged, created, opened := map[string][]Merged{}, map[string]int{}, map[string]int{}
+	aliases := map[string][]string{} // in the last one
+	eachRow(t, db, `SELECT type, subject, data FROM wxgate_event ORDER BY written`, func(scan func(...any)) {
+		var typ EventType
+		var subject, data string
+		scan(&typ, &subject, &data)
+		switch typ {
+		case EventUserMerged:
+			var m Merged
+			must(t, json.Unmarshal([]byte(data), &m))
+			merged[m.From], aliases[m.To] = append(merged[m.From], m), m.Aliases
+		case EventUserCreated:
+			created[subject]++
+		case EventConflictOpened:
+			opened[subject]++
+		}
+	})
+	eachRow(t, db, `SELECT id, kind, merged_into, merged_at FROM wxgate_user`, func(scan func(...any)) {
+		var id, into sql.NullString
+		var kind Kind
+		var at sql.NullInt64
+		scan(&id, &kind, &into, &at)
+		if into.Valid && at.Int64 > 1 {
+			told := merged[id.String]
+			if len(told) != 1 {
+				say("%d events of the merge of %s", len(told), id.String)
+			}
+			if kind == Member && (len(told) == 0 || !slices.Contains([]string{"operator", "proved"}, told[0].Reason)) {
+				say("member %s was merged by a Link", id.String)
+			}
+			if !slices.Contains(aliases[into.String], id.String) {
+				say("the aliases of %s do not name %s", into.String, id.String)
+			}
+		}
+		if kind == Member && id.String[0] <= '9' && created[id.String] != 1 {
+			say("%d events of the creation of %s", created[id.String], id.String)
+		}
+	})
+	eachRow(t, db, `SELECT id FROM wxgate_conflict`, func(scan func(...any)) {
+		var id string
+		if scan(&id); opened[id] != 1 {
+			say("%d events of conflict %s", opened[id], id)
+		}
+	})
+	return what
+}
+
+// checkInvariants holds after every change, whatever came before.
+func checkInvariants(t testing.TB, db *DB) {
+	t.Helper()
+	for _, what := range append(loadModel(t, db).broken(), untold(t, db)...) {
+		t.Error(what)
+	}
 }
