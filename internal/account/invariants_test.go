@@ -1,82 +1,141 @@
 package account
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 )
 
-// broken are the queries that find what must never be stored.
-func broken() map[string]string {
-	return map[string]string{
-		"a replaced id that takes two hops": `SELECT a.id FROM wxgate_user a JOIN wxgate_user b ON b.id = a.merged_into WHERE b.merged_into IS NOT NULL`,
-		"a unionid of a replaced user":      `SELECT n.unionid FROM wxgate_unionid n JOIN wxgate_user u ON u.id = n.user_id WHERE u.merged_into IS NOT NULL`,
-		"a visitor of a replaced guest":     `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.merged_into IS NOT NULL`,
-		"a visitor who is a member":         `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id WHERE u.kind = 'member'`,
-		"a phone of who is gone":            `SELECT id FROM wxgate_user WHERE phone_key IS NOT NULL AND (merged_into IS NOT NULL OR cancelled IS NOT NULL)`,
-		"a phone that is half there":        `SELECT id FROM wxgate_user WHERE (phone_key IS NULL) <> (phone_sealed IS NULL)`,
-		"a row of who is gone": `SELECT u.id FROM wxgate_user u WHERE (merged_into IS NOT NULL OR cancelled > 1) AND EXISTS (
-			SELECT 1 FROM wxgate_unionid WHERE user_id = u.id UNION ALL SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
-		"an orphaned guest": `SELECT id FROM wxgate_user u WHERE kind = 'guest' AND merged_into IS NULL AND cancelled IS NULL
-			AND NOT EXISTS (SELECT 1 FROM wxgate_unionid WHERE user_id = u.id) AND NOT EXISTS (SELECT 1 FROM wxgate_visitor WHERE guest_id = u.id)`,
-		"a unionid without an identity": `SELECT unionid FROM wxgate_unionid n
-			WHERE NOT EXISTS (SELECT 1 FROM wxgate_identity i WHERE i.scope = n.scope AND i.unionid = n.unionid)`,
-		"an identity that is also a visitor": `SELECT v.openid FROM wxgate_visitor v JOIN wxgate_identity i ON i.appid = v.appid AND i.openid = v.openid
-			WHERE i.unionid IS NOT NULL`,
-		"an open conflict told twice or never": `SELECT id FROM wxgate_conflict c WHERE
-			1 <> (SELECT count(*) FROM wxgate_event e WHERE e.type = 'conflict.opened' AND e.subject = c.id)`,
+// broken are the invariants that do not hold, in words.
+func (m *model) broken() (what []string) {
+	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
+	apps, scopes, used := map[modelOpenID]bool{}, map[modelUnionID]bool{}, map[modelUnionID]bool{}
+	for at, r := range m.rows {
+		if m.visitors[at] != "" && !r.imported() {
+			say("%v is an identity and a visitor", at)
+		}
+		if r.imported() {
+			if !m.live(r.user) || !m.member(r.user) {
+				say("%v has no unionid and is of %q", at, r.user)
+			}
+			continue
+		}
+		if _, known := m.owners[r.union]; !known || r.user != "" {
+			say("%v is of %q and of %v", at, r.user, r.union)
+		}
+		twice := modelOpenID{at.appID, r.union.unionID}
+		if apps[twice] {
+			say("%s has %v twice", at.appID, r.union)
+		}
+		apps[twice], used[r.union] = true, true
 	}
+	for union, owner := range m.owners {
+		if !used[union] {
+			say("%v has no identity", union)
+		}
+		if owner == "" {
+			continue
+		}
+		if !m.live(owner) {
+			say("%v is of %s", union, owner)
+		}
+		of := modelUnionID{union.scope, owner}
+		if scopes[of] && m.rules.Linking != ManyUnionIDs {
+			say("%s has two unionids of scope %q", owner, union.scope)
+		}
+		scopes[of] = true
+	}
+	for at, guest := range m.visitors {
+		if !m.live(guest) || m.member(guest) {
+			say("%s is the visitor of %v", guest, at)
+		}
+	}
+	return append(what, m.brokenUsers()...)
 }
 
-// checkInvariants holds after every Link, whatever came before.
+func (m *model) live(id string) bool {
+	u := m.users[id]
+	return u != nil && u.into == "" && !u.cancelled
+}
+
+func (m *model) brokenUsers() (what []string) {
+	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
+	phones := map[Phone]bool{}
+	for id, u := range m.users {
+		if u.phone != "" && (phones[u.phone] || !m.live(id) || u.kind != Member) {
+			say("%s has a phone", id)
+		}
+		phones[u.phone] = true
+		to := m.users[u.into]
+		switch {
+		case u.into != "" && (to == nil || to.into != ""):
+			say("%s does not reach its survivor in one hop", id)
+		case u.into != "" && u.kind == Member && to.kind != Member:
+			say("member %s was merged into guest %s", id, u.into)
+		case u.into == "" && u.kind == Guest && !u.cancelled && len(m.rowsOf(id)) == 0 && len(m.visitorsOf(id)) == 0:
+			say("guest %s is orphaned", id)
+		}
+	}
+	return what
+}
+
+// untold says what the events of a database do not tell of its accounts, or tell
+// wrongly. Who was merged at time 1 was so from the beginning.
+func untold(t testing.TB, db *DB) (what []string) {
+	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
+	merged, created, opened := map[string][]Merged{}, map[string]int{}, map[string]int{}
+	aliases := map[string][]string{} // in the last one
+	eachRow(t, db, `SELECT type, subject, data FROM wxgate_event ORDER BY written`, func(scan func(...any)) {
+		var typ EventType
+		var subject, data string
+		scan(&typ, &subject, &data)
+		switch typ {
+		case EventUserMerged:
+			var m Merged
+			must(t, json.Unmarshal([]byte(data), &m))
+			merged[m.From], aliases[m.To] = append(merged[m.From], m), m.Aliases
+		case EventUserCreated:
+			created[subject]++
+		case EventConflictOpened:
+			opened[subject]++
+		}
+	})
+	eachRow(t, db, `SELECT id, kind, merged_into, merged_at FROM wxgate_user`, func(scan func(...any)) {
+		var id, into sql.NullString
+		var kind Kind
+		var at sql.NullInt64
+		scan(&id, &kind, &into, &at)
+		if into.Valid && at.Int64 > 1 {
+			told := merged[id.String]
+			if len(told) != 1 {
+				say("%d events of the merge of %s", len(told), id.String)
+			}
+			if kind == Member && (len(told) == 0 || !slices.Contains([]string{"operator", "proved"}, told[0].Reason)) {
+				say("member %s was merged by a Link", id.String)
+			}
+			if !slices.Contains(aliases[into.String], id.String) {
+				say("the aliases of %s do not name %s", into.String, id.String)
+			}
+		}
+		if kind == Member && id.String[0] <= '9' && created[id.String] != 1 {
+			say("%d events of the creation of %s", created[id.String], id.String)
+		}
+	})
+	eachRow(t, db, `SELECT id FROM wxgate_conflict`, func(scan func(...any)) {
+		var id string
+		if scan(&id); opened[id] != 1 {
+			say("%d events of conflict %s", opened[id], id)
+		}
+	})
+	return what
+}
+
+// checkInvariants holds after every change, whatever came before.
 func checkInvariants(t testing.TB, db *DB) {
 	t.Helper()
-	for what, query := range broken() {
-		if found := linesOf(t, db, query); len(found) > 0 {
-			t.Errorf("%s: %v", what, found)
-		}
-	}
-	checkMergesAreTold(t, db)
-}
-
-// checkMergesAreTold compares users with events: every merge has its event, and
-// the last one of a survivor names all who answer to him.
-func checkMergesAreTold(t testing.TB, db *DB) {
-	t.Helper()
-	told, aliases, created := map[string][]Merged{}, map[string][]string{}, map[string]int{}
-	for _, line := range linesOf(t, db, `SELECT type || ' ' || subject || ' ' || data FROM wxgate_event
-		WHERE type IN ('user.merged', 'user.created') ORDER BY written`) {
-		f := strings.SplitN(line, " ", 3)
-		if f[0] == string(EventUserCreated) {
-			created[f[1]]++
-			continue
-		}
-		var m Merged
-		must(t, json.Unmarshal([]byte(f[2]), &m))
-		told[m.From], aliases[f[1]] = append(told[m.From], m), m.Aliases
-	}
-	for _, line := range linesOf(t, db, `SELECT id || ' ' || kind || ' ' || coalesce(merged_into, '-') || ' ' || coalesce(merged_at, 0) FROM wxgate_user`) {
-		var id, into string
-		var kind Kind
-		var at int64
-		_, err := fmt.Sscan(line, &id, &kind, &into, &at)
-		must(t, err)
-		if kind == Member && strings.Trim(id, "0123456789") == "" && created[id] != 1 {
-			t.Errorf("%d user.created tell of member %s", created[id], id)
-		}
-		if at <= 1 { // not merged, or given so
-			continue
-		}
-		switch {
-		case len(told[id]) != 1:
-			t.Errorf("%d user.merged tell of %s", len(told[id]), id)
-		case kind == Member && told[id][0].Reason != "operator" && told[id][0].Reason != "proved":
-			t.Errorf("member %s was merged by a Link", id)
-		}
-		if !slices.Contains(aliases[into], id) {
-			t.Errorf("the last user.merged into %s names %v, and not %s", into, aliases[into], id)
-		}
+	for _, what := range append(loadModel(t, db).broken(), untold(t, db)...) {
+		t.Error(what)
 	}
 }

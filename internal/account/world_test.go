@@ -66,17 +66,7 @@ func newWorld(t testing.TB, rules Rules, given ...string) *world {
 func newWorldIn(t testing.TB, db *DB, rules Rules, given ...string) *world {
 	t.Helper()
 	w := &world{t: t, db: db, rules: rules, names: map[string]string{}, made: map[Kind]int{}}
-	must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE wxgate_user SET merged_into = NULL, merged_at = NULL WHERE merged_into IS NOT NULL`)
-		for _, table := range []string{
-			"visitor", "identity", "unionid", "user", "event", "conflict", "revocation", "invalidation", "newcomer", "operation",
-		} {
-			if err == nil {
-				_, err = tx.Exec(`DELETE FROM wxgate_` + table)
-			}
-		}
-		return err
-	}))
+	emptyDB(t, db)
 	for _, line := range given {
 		w.given(line)
 	}
