@@ -43,8 +43,7 @@ const (
 type adminRoute struct {
 	method, path string
 	// accepts are the content types of the body: none for a route without one.
-	// A route that does not take JSON is a stream, without a limit of size or
-	// time.
+	// The size of JSON is limited.
 	accepts []string
 	long    bool // without a limit of time
 	serve   func(*adminCall) error
@@ -52,7 +51,7 @@ type adminRoute struct {
 
 // adminRoutes lists everything that can be asked for.
 func adminRoutes() []adminRoute {
-	return slices.Concat(userRoutes(), listRoutes(), appRoutes())
+	return slices.Concat(userRoutes(), listRoutes(), appRoutes(), transferRoutes())
 }
 
 // Routes implements caddy.AdminRouter.
@@ -109,20 +108,20 @@ func (route adminRoute) answer(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	c := &adminCall{Context: r.Context(), w: w, r: r}
-	stream := len(route.accepts) > 0 && !slices.Contains(route.accepts, typeJSON)
-	if !stream {
+	if len(route.accepts) == 0 || slices.Contains(route.accepts, typeJSON) {
 		r.Body = http.MaxBytesReader(w, r.Body, adminBody)
 	}
-	if !stream && !route.long {
+	var deadline time.Time
+	if !route.long {
 		var cancel context.CancelFunc
 		c.Context, cancel = context.WithTimeout(c.Context, adminTimeout)
 		defer cancel()
+		deadline = time.Now().Add(adminTimeout)
 	}
-	if stream {
-		// Caddy gives a request ten seconds to arrive, too few for a stream.
-		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-			return fmt.Errorf("waiting for a stream: %w", err)
-		}
+	// Caddy gives a request ten seconds to arrive, and cancels it then even while
+	// it is being answered.
+	if err := http.NewResponseController(w).SetReadDeadline(deadline); err != nil {
+		return fmt.Errorf("waiting for a request: %w", err)
 	}
 	giveBack, err := c.borrow()
 	if err != nil {

@@ -33,7 +33,8 @@ Exit codes:
   2  the command is wrong
   3  nobody, or nothing, is found
   4  the gateway cannot be reached
-  5  refused: by a rule for accounts, or because it was not confirmed`,
+  5  refused: by a rule for accounts, or because it was not confirmed
+  6  done in part: something of an import was left out`,
 		CobraFunc: addCommands,
 	})
 }
@@ -46,6 +47,7 @@ const (
 	exitNotFound    = 3
 	exitUnreachable = 4
 	exitRefused     = 5
+	exitPartly      = 6
 )
 
 // Args puts the word `wxgate` in front of our commands, for a Caddy that is
@@ -72,7 +74,8 @@ func addCommands(top *cobra.Command) {
 	flags.BoolVar(&o.json, "json", false, "print JSON, as the gateway answers it")
 	flags.DurationVar(&o.timeout, "timeout", adminTimeout, "how long to wait for an answer")
 	group(top)
-	top.AddCommand(userCommands(o), conflictCommands(o), eventCommands(o), operationCommands(o), appCommands(o), reportCommands(o))
+	top.AddCommand(userCommands(o), conflictCommands(o), eventCommands(o), operationCommands(o), appCommands(o), reportCommands(o),
+		importCommand(o), exportCommand(o), repairCommand(o))
 	top.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, usageError(err.Error())) })
 	top.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd) })
 }
@@ -167,6 +170,8 @@ func exitCode(err error) int {
 		return exitUnreachable
 	case errors.Is(err, errNotConfirmed):
 		return exitRefused
+	case errors.Is(err, errLeftOut):
+		return exitPartly
 	case !errors.As(err, &p):
 		return exitFailed
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,6 +41,17 @@ func TestAdminRoutesRefuseWhatTheyDoNotTake(t *testing.T) {
 		"too many operations":         {"POST", "/wxgate/operations/list", "application/json", `{"limit":1001}`, 400, "malformed"},
 		"a map to nowhere":            {"POST", "/wxgate/apps/map-openids", "application/json", `{"old_appid":"x"}`, 400, "malformed"},
 		"a dry run of what has none":  {"POST", "/wxgate/users/revoke", "application/json", `{"user_id":"1","dry_run":true}`, 400, "malformed"},
+		"a dry run of an export":      {"POST", "/wxgate/export", "application/json", `{"format":"csv","dry_run":true}`, 400, "malformed"},
+		"an import that is no form":   {"POST", "/wxgate/import", "text/csv", "user_id\n1\n", 415, "unsupported_media_type"},
+		"a form of another kind":      {"POST", "/wxgate/import", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n--b--", 400, "malformed"},
+		"a form that breaks off":      {"POST", "/wxgate/import", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"options\"\r\n\r\n{}\r\n", 400, "malformed"},
+		"an unknown option":           {"POST", "/wxgate/import", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"options\"\r\n\r\n{\"x\":1}\r\n--b--", 400, "malformed"},
+		"an import without a reason":  {"POST", "/wxgate/import", "multipart/form-data; boundary=b", importForm("{}"), 422, "no_reason"},
+		"an export as it is not":      {"POST", "/wxgate/export", "application/json", `{"format":"xml","reason":"x"}`, 400, "malformed"},
+		"an export without a reason":  {"POST", "/wxgate/export", "application/json", `{"format":"csv"}`, 422, "no_reason"},
+		"a repair without a reason":   {"POST", "/wxgate/repair", "application/json", `{"appid":"` + shopApp + `"}`, 422, "no_reason"},
+		"a repair of nothing":         {"POST", "/wxgate/repair", "application/json", `{"appid":"wx0","dry_run":true}`, 404, "unknown_app"},
+		"a repair in a hurry":         {"POST", "/wxgate/repair", "application/json", `{"appid":"` + shopApp + `","rate":51,"dry_run":true}`, 400, "malformed"},
 		"no app to rebind":            {"POST", "/wxgate/apps/rebind", "application/json", `{"reason":"x"}`, 400, "malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,4 +74,10 @@ func TestAdminRoutesRefuseWhatTheyDoNotTake(t *testing.T) {
 			}
 		})
 	}
+}
+
+// importForm is the body of an import of an empty file.
+func importForm(options string) string {
+	const part = "--b\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n"
+	return fmt.Sprintf(part+part+"--b--\r\n", "options", options, "file", "user_id")
 }

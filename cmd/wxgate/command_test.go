@@ -12,6 +12,7 @@ func nowhere(t *testing.T) *gateway {
 	t.Helper()
 	g := &gateway{t: t, dir: t.TempDir(), log: new(logs)}
 	g.write("map.csv", "old,new\na,b\n")
+	g.write("users.csv", "id,mobile,openid\n1,13800138000,o1\n")
 	return g
 }
 
@@ -40,6 +41,18 @@ func TestCommandsThatAreWrong(t *testing.T) {
 		{"app map-openids map.csv --from a --reason x", "--from and --to are needed"},
 		{"app map-openids none.csv --from a --to b --reason x", "none.csv"},
 		{"app map-openids /dev/null/x --from a --to b --reason x", "/dev/null/x"},
+		{"import users.csv --yes", "--reason is missing"},
+		{"import none.csv --reason x --yes", "none.csv"},
+		{"import users.txt --reason x --yes", "--format csv or --format ndjson"},
+		{"import users.csv --format xml --reason x --yes", "--format csv or --format ndjson"},
+		{"import users.csv --column id --reason x --yes", "must be formatted as key=value"},
+		{"import - --format csv --reason x", "standard input cannot be read twice"},
+		{"export accounts.csv", "--reason is missing"},
+		{"export users.csv --reason x", "users.csv exists already"},
+		{"export none/accounts.csv --reason x", "none/accounts.csv.part"},
+		{"repair", "usage: wxgate repair <appid>"},
+		{"repair a --yes", "--reason is missing"},
+		{"repair a --rate fast --dry-run", "invalid argument"},
 		{"event list --address a:b:c", "invalid host"},
 		{"event list --timeout soon", "invalid argument"},
 	} {
@@ -61,6 +74,7 @@ func TestGatewayNotRunning(t *testing.T) {
 		"user cancel 1 --reason x", "user revoke 1 --reason x --yes --json", "conflict list", "conflict close 1 --reason x",
 		"event list", "event follow", "operation list", "app rebind a --reason x --dry-run",
 		"app map-openids map.csv --from a --to b --reason x --yes", "wxgate user find 1",
+		"import users.csv --reason x --yes", "import users.csv --dry-run", "export accounts.csv --reason x", "repair a --dry-run",
 	} {
 		t.Run(line, func(t *testing.T) {
 			got := g.do(strings.Fields(line)...)

@@ -106,6 +106,7 @@ http://shop.test {
 	bind unix/DIR/site
 	wxgate {
 		external_url http://shop.test
+		official_account ` + shopApp + `
 		login /me/*
 	}
 	respond "{http.auth.user.kind} {http.auth.user.id}"
@@ -157,7 +158,7 @@ func (g *gateway) run() {
 		g.t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() { ended <- cmd.Wait(); close(ended) }()
 	g.t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-ended
