@@ -245,7 +245,7 @@ func problemLine(p account.Problem) string {
 func meaning(code account.ProblemCode) string {
 	return map[account.ProblemCode]string{
 		account.Unreadable:        "Rows that cannot be read",
-		account.IDReserved:        "User ids that the gateway may give to somebody else; set user_ids to begin above them",
+		account.IDReserved:        "User ids among the numbers that the gateway gives out itself",
 		account.UserDiffers:       "Users of whom the rows, or what is stored, say different things",
 		account.UserGone:          "Users who are merged or cancelled",
 		account.PhoneTwice:        "One phone, several users",

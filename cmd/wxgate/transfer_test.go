@@ -177,7 +177,7 @@ func TestExportFeedsAnotherGateway(t *testing.T) {
 	twin := newGateway(t, "", nil) // gives these ids to others
 	twin.write("all.ndjson", all)
 	if got := twin.do("import", "all.ndjson", "--reason", "moving in", "--yes"); got.code != 6 ||
-		!strings.Contains(got.out, "the gateway gives ids from 1000000000 on") {
+		!strings.Contains(got.out, "the user id 1000000001 lies among the numbers from 1000000000 on") {
 		t.Errorf("exit %d %s%s", got.code, got.out, got.err)
 	}
 }
