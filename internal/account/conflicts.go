@@ -69,14 +69,8 @@ func openConflictsOf(ctx context.Context, q querier, ids ...string) ([]ConflictR
 // closeConflicts closes open conflicts that are over.
 func (c *change) closeConflicts(over []ConflictRecord) error {
 	for _, x := range over {
-		res, err := c.tx.ExecContext(c.ctx, `UPDATE wxgate_conflict SET closed = ?, open_as = NULL WHERE id = ? AND open_as IS NOT NULL`, millis(c.at), x.ID)
-		if err != nil {
+		if err := c.exec(`UPDATE wxgate_conflict SET closed = ?, open_as = NULL WHERE id = ?`, millis(c.at), x.ID); err != nil {
 			return fmt.Errorf("closing a conflict: %w", err)
-		}
-		if n, err := res.RowsAffected(); err != nil {
-			return fmt.Errorf("closing a conflict: %w", err)
-		} else if n == 0 {
-			continue // somebody else has closed it meanwhile
 		}
 		if err := c.emit(EventConflictClosed, x.ID, x.Conflict); err != nil {
 			return err
@@ -100,7 +94,7 @@ func (db *DB) CloseConflict(ctx context.Context, id string, by By) error {
 		case found[0].Closed != nil:
 			return nil
 		}
-		if err := c.closeConflicts(found); err != nil || len(c.events) == 0 {
+		if err := c.closeConflicts(found); err != nil {
 			return err
 		}
 		return c.record(by, ActionCloseConflict, id, found[0].Conflict)

@@ -22,7 +22,7 @@ type Merging struct {
 func (db *DB) Merge(ctx context.Context, rules Rules, m Merging) (Outcome, error) {
 	out := Outcome{Kind: Member}
 	events, err := db.operate(ctx, m.By, func(c *change) error {
-		p, err := locked(c, func() (mergePlan, error) { return readMerge(ctx, c.tx, rules, m) })
+		p, err := readMerge(ctx, c.tx, rules, m)
 		if err != nil {
 			return err
 		}
@@ -47,12 +47,6 @@ type mergePlan struct {
 	from, to  holding
 	code      Code
 	conflicts []ConflictRecord // between the two
-}
-
-func (p mergePlan) lockSet() lockSet {
-	l, to := p.from.lockSet(), p.to.lockSet()
-	l.users, l.unionIDs = append(l.users, to.users...), append(l.unionIDs, to.unionIDs...)
-	return l
 }
 
 func readMerge(ctx context.Context, q querier, rules Rules, m Merging) (p mergePlan, err error) {

@@ -14,7 +14,7 @@ func TestMerge(t *testing.T) {
 	clash := []string{"member U1", "identity oa x X U1", "member U2", "identity oa y Y U2"}
 	many := Rules{Linking: ManyUnionIDs}
 	const merged = "U1, ok, merged U2>U1"
-	for _, c := range []struct {
+	cases := []struct {
 		name  string
 		rules Rules
 		given []string
@@ -49,10 +49,12 @@ func TestMerge(t *testing.T) {
 		{"from nobody", Rules{}, apart, Merging{From: "U9", To: "U1"}, ErrUnknownUser.Error(), nil},
 		{"into nobody", Rules{}, apart, Merging{From: "U1", To: ""}, ErrUnknownUser.Error(), nil},
 		{"by an operator without a reason", Rules{}, apart, Merging{From: "U2", To: "U1", By: By{Operator: true}}, ErrNoReason.Error(), nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, c.rules, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, c.rules, c.given...)
 				before := w.everything()
 				diff(t, "outcome", c.want, w.did(w.db.Merge(t.Context(), w.rules, c.merge)))
 				if c.left == nil {
@@ -66,8 +68,8 @@ func TestMerge(t *testing.T) {
 						WHERE user_id IS NOT NULL AND (exclusive_user_id IS NULL OR exclusive_user_id <> user_id)`))
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // merged returns the last user.merged that is written.

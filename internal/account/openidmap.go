@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// MaxOpenIDMoves bounds one MapOpenIDs, so that its transaction stays short.
-const MaxOpenIDMoves = 500
+// MaxOpenIDMoves bounds one MapOpenIDs, for visitors wait while it runs.
+const MaxOpenIDMoves = 100
 
 // maxID is the length of the longest id that is stored, in bytes.
 const maxID = 64
@@ -60,9 +60,6 @@ func (db *DB) MapOpenIDs(ctx context.Context, m OpenIDMap) (MapReport, error) {
 	}
 	var r MapReport
 	_, err := db.operate(ctx, m.By, func(c *change) error {
-		if _, err := locked(c, func() (places, error) { return m.places(ctx, c.tx) }); err != nil {
-			return err
-		}
 		r = MapReport{Unknown: []int{}, Taken: []int{}, Invalid: []int{}}
 		for line := range m.Moves {
 			if err := c.moveOpenID(m, line, &r); err != nil {
@@ -86,22 +83,6 @@ func (m OpenIDMap) app() string {
 		return ""
 	}
 	return m.Moves[0].NewAppID
-}
-
-// places reads all openids of a map, to lock whom they are about.
-func (m OpenIDMap) places(ctx context.Context, q querier) (all places, err error) {
-	for _, move := range m.Moves {
-		from, err := readPlace(ctx, q, move.OldAppID, move.OldOpenID)
-		if err != nil {
-			return nil, err
-		}
-		to, err := readPlace(ctx, q, move.NewAppID, move.NewOpenID)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, from, to)
-	}
-	return all, nil
 }
 
 // moveOpenID does one line, and counts it.
@@ -206,19 +187,6 @@ type place struct {
 	identity      *PersonIdentity
 	visitor       string // guest of the visitor row
 	owner         string // user of the identity, else the visitor's guest
-}
-
-type places []place
-
-func (all places) lockSet() (l lockSet) {
-	for _, p := range all {
-		l.addUser(p.owner)
-		l.addUser(p.visitor)
-		if p.identity != nil {
-			l.addUnionID(p.identity.weChat())
-		}
-	}
-	return l
 }
 
 func readPlace(ctx context.Context, q querier, appID, openID string) (place, error) {

@@ -32,7 +32,7 @@ func TestMapOpenIDs(t *testing.T) {
 	guest := []string{"guest V1 1", "identity old x X V1"}
 	visitor := []string{"guest V1 1", "visitor old x V1"}
 	over := []string{"identity mp m X U1"}
-	for _, c := range []struct {
+	cases := []struct {
 		name  string
 		given []string
 		m     OpenIDMap
@@ -77,10 +77,12 @@ func TestMapOpenIDs(t *testing.T) {
 			"mp m M V2; old x X V1; visitor new y V2"},
 		{"lines build on each other", member, moved("old x new y", "new y newer z", "old x new y"), "members 2, known 1",
 			"new y - U1; newer z - U1; old x X U1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, Rules{}, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, Rules{}, c.given...)
 				before := w.everything()
 				trial := c.m
 				trial.DryRun = true
@@ -99,8 +101,8 @@ func TestMapOpenIDs(t *testing.T) {
 				must(t, err)
 				diff(t, "after the same again", left, w.everything())
 			})
-		})
-	}
+		}
+	})
 }
 
 // nonZero leaves out of a report what there is nothing of.
@@ -134,7 +136,7 @@ func TestMapOpenIDsRefusesWhatIsTooLongOrHasNoReason(t *testing.T) {
 
 // What comes after an openid map, as people see it.
 func TestVisitsAfterAnOpenIDMap(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		name  string
 		rules Rules
 		given []string
@@ -168,10 +170,12 @@ func TestVisitsAfterAnOpenIDMap(t *testing.T) {
 			[]Input{proved("new", "y", "X2")}, []string{"V+1, guest, linked new/y"}, "new y X2 V+1; old x X V1"},
 		{"another unionid than the member's is a conflict", Rules{}, []string{"member U1", "identity old x X U1"}, moved("old x new y"),
 			[]Input{proved("new", "y", "X2")}, []string{"U1, repair_conflict, opened"}, "new y - U1; old x X U1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, c.rules, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, c.rules, c.given...)
 				_, err := w.db.MapOpenIDs(t.Context(), c.m)
 				must(t, err)
 				for i, in := range c.in {
@@ -179,6 +183,6 @@ func TestVisitsAfterAnOpenIDMap(t *testing.T) {
 				}
 				diff(t, "stored", c.left, strings.Join(w.stored(), "; "))
 			})
-		})
-	}
+		}
+	})
 }

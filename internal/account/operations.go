@@ -96,34 +96,6 @@ func holds(ctx context.Context, q querier, who *user) (holding, error) {
 	return holding{who, rows}, err
 }
 
-func (h holding) lockSet() (l lockSet) {
-	if h.who != nil {
-		l.addUser(h.who.id)
-	}
-	for _, r := range h.rows {
-		l.addUnionID(r.weChat())
-	}
-	return l
-}
-
-// locked reads what an operation is about, locks it, and reads it again, for
-// others may have changed it before the locks were there.
-func locked[P interface{ lockSet() lockSet }](c *change, read func() (P, error)) (P, error) {
-	p, err := read()
-	if err != nil || !c.db.locksRows {
-		return p, err
-	}
-	about := p.lockSet()
-	if err := c.db.lock(c.ctx, c.tx, about); err != nil {
-		return p, err
-	}
-	p, err = read()
-	if err == nil && !about.cover(p.lockSet()) {
-		err = errMoved
-	}
-	return p, err
-}
-
 // record writes down what an operator does, where one does it.
 func (c *change) record(by By, action Action, subject string, detail any) error {
 	if !by.Operator {

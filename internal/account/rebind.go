@@ -98,17 +98,7 @@ type rebindRow struct {
 	kind            Kind
 }
 
-type rebindRows []rebindRow
-
-func (all rebindRows) lockSet() (l lockSet) {
-	for _, r := range all {
-		l.addUnionID(unionIDKey{"", r.unionID})
-		l.addUser(r.userID)
-	}
-	return l
-}
-
-func readRebindRows(ctx context.Context, q querier, appID, after string) (rebindRows, error) {
+func readRebindRows(ctx context.Context, q querier, appID, after string) ([]rebindRow, error) {
 	rows, err := q.QueryContext(ctx, `SELECT i.openid, i.unionid, coalesce(u.id, ''), coalesce(u.kind, '') FROM wxgate_identity i
 		JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid LEFT JOIN wxgate_user u ON u.id = n.user_id
 		WHERE i.appid = ? AND i.openid > ? AND i.scope = '' ORDER BY i.openid LIMIT ?`, appID, after, rebindBatch)
@@ -121,7 +111,7 @@ func readRebindRows(ctx context.Context, q querier, appID, after string) (rebind
 // rebind changes the rows that follow an openid, and returns the last of them;
 // empty when there are no more.
 func (c *change) rebind(appID, after string) (last string, err error) {
-	rows, err := locked(c, func() (rebindRows, error) { return readRebindRows(c.ctx, c.tx, appID, after) })
+	rows, err := readRebindRows(c.ctx, c.tx, appID, after)
 	if err != nil || len(rows) == 0 {
 		return "", err
 	}

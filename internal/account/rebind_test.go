@@ -8,7 +8,7 @@ import (
 )
 
 func TestRebind(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		name  string
 		given []string
 		want  RebindReport
@@ -23,10 +23,12 @@ func TestRebind(t *testing.T) {
 		{"what waits already, stand-ins and other apps stay", []string{"member U1", "imported oa i U1", "identity oa s s U1", "identity mp x X U1", "guest V1 1", "visitor oa v V1"},
 			RebindReport{}, "mp x X U1; oa i - U1; oa s s U1; visitor oa v V1"},
 		{"openids that differ in case", []string{"member U1", "identity oa x X U1", "member U2", "identity OA X x U2"}, RebindReport{Members: 1}, "OA X x U2; oa x - U1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, Rules{}, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, Rules{}, c.given...)
 				before := w.everything()
 				dry, err := w.db.Rebind(t.Context(), Rebinding{AppID: "oa", DryRun: true, By: byOperator()})
 				must(t, err)
@@ -43,8 +45,8 @@ func TestRebind(t *testing.T) {
 				must(t, err)
 				diff(t, "after the same again", c.left, strings.Join(w.stored(), "; "))
 			})
-		})
-	}
+		}
+	})
 	w := newWorld(t, Rules{}, "member U1", "identity oa x X U1")
 	if _, err := w.db.Rebind(t.Context(), Rebinding{AppID: "oa", By: By{Operator: true}}); !errors.Is(err, ErrNoReason) {
 		t.Errorf("without a reason: %v", err)
@@ -80,7 +82,7 @@ func TestRebindOfMoreThanOneBatch(t *testing.T) {
 
 func TestVisitsAfterARebind(t *testing.T) {
 	both := []string{"guest V1 1", "identity oa x X V1", "identity mp x X V1"}
-	for _, c := range []struct {
+	cases := []struct {
 		name  string
 		given []string
 		apps  string
@@ -111,10 +113,12 @@ func TestVisitsAfterARebind(t *testing.T) {
 			[]Input{at("oa", "x"), proved("oa", "x", "X2"), at("mp", "x")}, []string{"V1, guest", "V+1, guest, linked oa/x", "V1, guest"}, "mp x X V1; oa x X2 V+1"},
 		{"another's openid gets nothing by the old unionid", []string{"member U1", "identity oa x X U1"}, "oa",
 			[]Input{proved("oa", "y", "X")}, []string{"V+1, guest, linked oa/y"}, "oa x - U1; oa y X V+1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, Rules{}, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, Rules{}, c.given...)
 				for _, app := range strings.Fields(c.apps) {
 					_, err := w.db.Rebind(t.Context(), Rebinding{AppID: app})
 					must(t, err)
@@ -124,6 +128,6 @@ func TestVisitsAfterARebind(t *testing.T) {
 				}
 				diff(t, "stored", c.left, strings.Join(w.stored(), "; "))
 			})
-		})
-	}
+		}
+	})
 }

@@ -186,17 +186,14 @@ var ErrUnknownUser = errors.New("unknown user")
 // survivor. Errors: ErrUnknownUser, ErrNoReason.
 func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
 	_, err := db.operate(ctx, by, func(c *change) error {
-		h, err := locked(c, func() (holding, error) {
-			who, err := person(ctx, c.tx, id)
-			return holding{who: who}, err
-		})
+		who, err := person(ctx, c.tx, id)
 		if err != nil {
 			return err
 		}
-		if err := c.endSessions(h.who.id); err != nil {
+		if err := c.endSessions(who.id); err != nil {
 			return err
 		}
-		return c.record(by, ActionRevoke, h.who.id, struct{}{})
+		return c.record(by, ActionRevoke, who.id, struct{}{})
 	})
 	if err != nil {
 		return fmt.Errorf("revoking the sessions of a user: %w", err)

@@ -42,18 +42,15 @@ func (db *DB) Unbind(ctx context.Context, u Unbinding) (Outcome, error) {
 }
 
 func (c *change) unbind(u Unbinding) (Outcome, error) {
-	h, err := locked(c, func() (holding, error) {
-		who, err := living(c.ctx, c.tx, u.UserID)
-		if err != nil {
-			return holding{}, err
-		}
-		return holds(c.ctx, c.tx, who)
-	})
+	who, err := living(c.ctx, c.tx, u.UserID)
 	if err != nil {
 		return Outcome{}, err
 	}
-	who := h.who
-	gone, err := u.among(h.rows)
+	all, err := readIdentities(c.ctx, c.tx, who.id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	gone, err := u.among(all)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -61,7 +58,7 @@ func (c *change) unbind(u Unbinding) (Outcome, error) {
 	if out.Kind == Guest {
 		out.Born = who.created
 	}
-	if len(gone) == len(h.rows) && who.phoneKey == "" {
+	if len(gone) == len(all) && who.phoneKey == "" {
 		out.Code = CodeLastCredential
 		return out, nil
 	}
@@ -161,7 +158,7 @@ func (db *DB) Cancel(ctx context.Context, x Cancelling) (Outcome, error) {
 
 // cancelNamed finds whom an id or an openid names, and cancels him.
 func (c *change) cancelNamed(x Cancelling) error {
-	h, err := locked(c, func() (holding, error) { return x.holds(c.ctx, c.tx) })
+	h, err := x.holds(c.ctx, c.tx)
 	if err != nil || h.who != nil && h.who.cancelled {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestUnbind(t *testing.T) {
 	noPhone := []string{"member U1", "identity oa x X U1", "identity mp x X U1"}
 	apart := []string{"member U1", "identity oa x X U1", "identity mp s s U1", "imported old i U1"}
 	const unlinked = "U1, ok, unlinked mp/x, unlinked oa/x"
-	for _, c := range []struct {
+	cases := []struct {
 		name   string
 		given  []string
 		unbind Unbinding
@@ -77,10 +77,12 @@ func TestUnbind(t *testing.T) {
 		{"nobody is named", one, Unbinding{UnionID: "X"}, ErrUnknownUser.Error(), nil},
 		{"of a cancelled user", []string{"member U3", "cancelled U3"}, Unbinding{UserID: "U3", UnionID: "X"}, ErrUserCancelled.Error(), nil},
 		{"by an operator without a reason", one, Unbinding{UserID: "U1", UnionID: "X", By: By{Operator: true}}, ErrNoReason.Error(), nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, Rules{Linking: ManyUnionIDs}, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, Rules{Linking: ManyUnionIDs}, c.given...)
 				before := w.everything()
 				dry := c.unbind
 				dry.DryRun = true
@@ -94,8 +96,8 @@ func TestUnbind(t *testing.T) {
 				}
 				diff(t, "recorded", []string{}, w.operations())
 			})
-		})
-	}
+		}
+	})
 }
 
 func TestUnbindingTwiceChangesNothingMore(t *testing.T) {
@@ -148,7 +150,7 @@ func TestCancel(t *testing.T) {
 		"guest V1 1", "merged V1 U1", "member U2", "identity oa y Y U2"}
 	guest := []string{"guest V1 1", "visitor oa x V1", "visitor mp x V1", "guest V2 2", "identity oa y Y V2"}
 	const gone = "nobody, ok, cancelled U1"
-	for _, c := range []struct {
+	cases := []struct {
 		name   string
 		given  []string
 		cancel Cancelling
@@ -171,10 +173,12 @@ func TestCancel(t *testing.T) {
 		{"a guest without a row", all, Cancelling{UserID: "V9"}, ErrUnknownUser.Error(), nil},
 		{"nobody", all, Cancelling{}, ErrUnknownUser.Error(), nil},
 		{"by an operator without a reason", all, Cancelling{UserID: "U1", By: By{Operator: true}}, ErrNoReason.Error(), nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, open opener) {
-				w := newWorldOn(t, open, Rules{}, c.given...)
+	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				w := newWorldIn(t, db, Rules{}, c.given...)
 				before := w.everything()
 				dry := c.cancel
 				dry.DryRun = true
@@ -187,8 +191,8 @@ func TestCancel(t *testing.T) {
 					diff(t, "stored", c.left, w.stored())
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // Whoever comes back after his account was cancelled is a new person, with the
