@@ -50,10 +50,16 @@ func TestFeedGoesOnBehindTheCursor(t *testing.T) {
 			t.Fatalf("an empty feed: %v %+v", lines, page)
 		}
 		var all []string
-		for n := range 1300 {
-			must(t, tell(t.Context(), db, "U", n))
-			all = append(all, fmt.Sprint("U ", n))
-		}
+		must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
+			all = nil
+			for n := range 1300 {
+				all = append(all, fmt.Sprint("U ", n))
+				if err := tellIn(t.Context(), tx, "U", n); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
 		lines, first := pageOf(t, db, 0, 3)
 		diff(t, "a page", all[:3], lines)
 		lines, second := pageOf(t, db, first.Next, 5000)

@@ -69,10 +69,11 @@ CREATE TABLE IF NOT EXISTS wxgate_event (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS wxgate_event_head (
+	id     INT PRIMARY KEY CHECK (id = 1),
 	seq    BIGINT NOT NULL,
 	pruned BIGINT NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-INSERT INTO wxgate_event_head (seq, pruned) SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM wxgate_event_head);
+INSERT INTO wxgate_event_head (id, seq, pruned) SELECT 1, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM wxgate_event_head);
 
 CREATE TABLE IF NOT EXISTS wxgate_conflict (
 	id      VARBINARY(64) PRIMARY KEY,

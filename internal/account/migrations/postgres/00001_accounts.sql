@@ -63,10 +63,11 @@ CREATE TABLE wxgate_event (
 CREATE INDEX wxgate_event_subject ON wxgate_event (subject, written);
 
 CREATE TABLE wxgate_event_head (
+	id     integer PRIMARY KEY CHECK (id = 1),
 	seq    bigint NOT NULL,
 	pruned bigint NOT NULL
 );
-INSERT INTO wxgate_event_head (seq, pruned) VALUES (0, 0);
+INSERT INTO wxgate_event_head (id, seq, pruned) VALUES (1, 0, 0);
 
 CREATE TABLE wxgate_conflict (
 	id      text COLLATE "C" PRIMARY KEY,

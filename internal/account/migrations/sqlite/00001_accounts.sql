@@ -71,10 +71,11 @@ CREATE INDEX wxgate_event_subject ON wxgate_event (subject, written);
 
 -- One row: the last place that was given, and the last whose event is pruned.
 CREATE TABLE wxgate_event_head (
+	id     INTEGER PRIMARY KEY CHECK (id = 1),
 	seq    INTEGER NOT NULL,
 	pruned INTEGER NOT NULL
 ) STRICT;
-INSERT INTO wxgate_event_head (seq, pruned) VALUES (0, 0);
+INSERT INTO wxgate_event_head (id, seq, pruned) VALUES (1, 0, 0);
 
 -- What was asked for and refused. While it is open, open_as names its code and
 -- parties, and nothing is opened twice; it closes when a Link makes what it wants.
