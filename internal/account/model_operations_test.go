@@ -1,6 +1,9 @@
 package account
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // unbind is O1. A user's credentials are his phone and his rows.
 func (m *model) unbind(user string, union modelUnionID) Code {
@@ -9,8 +12,12 @@ func (m *model) unbind(user string, union modelUnionID) Code {
 	if m.users[user].phone == "" && len(others) == 0 {
 		return "last_credential"
 	}
+	for _, r := range m.rows {
+		if r.union == union {
+			m.tell("identity.unlinked %s", union.unionID)
+		}
+	}
 	m.drop(union)
-	m.tell("identity.unlinked %s", union.unionID)
 	return CodeOK
 }
 
@@ -40,6 +47,7 @@ func (m *model) cancel(user string) Code {
 	u := m.users[user]
 	u.phone, u.cancelled = "", true
 	m.tell("user.cancelled %s", user)
+	m.closeConflictsOf(user)
 	return CodeOK
 }
 
@@ -55,25 +63,59 @@ func (m *model) join(from, to string) (ok bool) {
 		u.phone = ""
 		m.tell("phone.unbound %s", from)
 	}
+	if seen := m.users[from].seen; seen.After(m.users[to].seen) {
+		m.users[to].seen = seen
+	}
 	m.merge(from, to)
+	m.closeConflictsOf(from, to)
 	return true
 }
 
-// mapOpenID is O4 for one line of the map.
-func (m *model) mapOpenID(from, to modelOpenID, retireOld bool) {
-	row, known := m.rows[from]
-	guest := m.visitors[from]
-	owner := row.user
-	if known && !row.imported() {
-		owner = m.owners[row.union]
+// closeConflictsOf ends those that name all of some users.
+func (m *model) closeConflictsOf(users ...string) {
+	for c := range m.conflicts {
+		if !slices.ContainsFunc(users, func(id string) bool { return !slices.Contains(strings.Fields(c.parties), id) }) {
+			delete(m.conflicts, c)
+			m.tell("conflict.closed %s", c.code)
+		}
 	}
-	if m.member(owner) {
+}
+
+// mapOpenID is O4 for one line of the map. A line whose new openid is somebody
+// else's changes nothing.
+func (m *model) mapOpenID(from, to modelOpenID, retireOld bool) {
+	owner, user := m.standsAt(from), m.standsAt(to)
+	_, old := m.rows[from]
+	_, taken := m.rows[to]
+	switch {
+	case owner == "" && !old && user == "", owner != user && owner != "" && taken:
+		return
+	case owner == "" || owner == user:
+	case m.member(owner):
 		m.rows[to] = modelRow{user: owner}
-	} else if guest = max(guest, owner); guest != "" {
-		m.visitors[to] = guest
+	case user == "":
+		m.visitors[to] = owner
+	case len(m.rowsOf(owner)) > 0 && len(m.rowsOf(user)) > 0:
+		return
+	case len(m.rowsOf(user)) > 0 || len(m.rowsOf(owner)) == 0 && m.older(owner, user) == user:
+		m.merge(owner, user)
+	default:
+		m.merge(user, owner)
 	}
 	if retireOld {
 		m.retire(from)
+	}
+}
+
+// standsAt is the user of an openid.
+func (m *model) standsAt(at modelOpenID) string {
+	switch row, known := m.rows[at]; {
+	case !known:
+		return m.visitors[at]
+	case row.imported():
+		return row.user
+	default:
+		return m.owners[row.union]
 	}
 }
 
