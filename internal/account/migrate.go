@@ -60,16 +60,20 @@ func migrate(ctx context.Context, d dialect, pool *sql.DB) error {
 	return err
 }
 
-// checkRights tries what the user must be allowed to do, without doing any of
-// it: with nothing to migrate nothing else does at the start.
-func checkRights(ctx context.Context, db *DB) error {
-	columns := map[string]string{
+// tables returns all tables, without their prefix, each with one of its columns.
+func tables() map[string]string {
+	return map[string]string{
 		"user": "id", "unionid": "user_id", "identity": "user_id", "visitor": "guest_id", "event": "seq", "event_head": "seq",
 		"conflict": "closed", "revocation": "dies", "invalidation": "time", "id_block": "next", "assertion_key": "expires",
 		"data_key": "sealed", "newcomer": "created", "operation": "time",
 	}
+}
+
+// checkRights tries what the user must be allowed to do, without doing any of
+// it: with nothing to migrate nothing else does at the start.
+func checkRights(ctx context.Context, db *DB) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
-		for table, column := range columns {
+		for table, column := range tables() {
 			for _, query := range []string{
 				"INSERT INTO wxgate_" + table + " SELECT * FROM wxgate_" + table + " WHERE 1 = 0",
 				"UPDATE wxgate_" + table + " SET " + column + " = " + column + " WHERE 1 = 0",

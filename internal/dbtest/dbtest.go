@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -169,23 +170,37 @@ func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.process.po
 // as an operator would write it. Its user owns it and has no other rights.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
+	made := s.Create(t)
+	t.Cleanup(func() { // the server may be dead
+		_, _ = s.sql.Exec("DROP DATABASE IF EXISTS " + nameOf(made) + map[Engine]string{Postgres: " WITH (FORCE)"}[s.engine])
+	})
+	return made
+}
+
+// Create is Database for one that goes with the server, to be used again.
+func (s *Server) Create(t testing.TB) string {
+	t.Helper()
 	name := "t" + strconv.FormatInt(s.made.Add(1), 10)
-	create, drop := "CREATE DATABASE "+name+" OWNER "+user, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"
-	if s.engine == MariaDB {
-		create, drop = "CREATE DATABASE "+name, "DROP DATABASE IF EXISTS "+name
+	if s.engine == Postgres {
+		s.Exec(t, "CREATE DATABASE "+name+" OWNER "+user)
+		return s.url(user, name)
 	}
-	s.Exec(t, create)
-	if s.engine == MariaDB {
-		s.Exec(t, "GRANT ALL ON "+name+".* TO "+user+"@'127.0.0.1'")
-	}
-	t.Cleanup(func() { _, _ = s.sql.Exec(drop) }) // the server may be dead
+	s.Exec(t, "CREATE DATABASE "+name)
+	s.Exec(t, "GRANT ALL ON "+name+".* TO "+user+"@'127.0.0.1'")
 	return s.url(user, name)
+}
+
+func nameOf(databaseURL string) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(u.Path, "/")
 }
 
 // URLFor is the URL of a database for another user, one that the test has made.
 func (s *Server) URLFor(databaseURL, user string) string {
-	u, _ := url.Parse(databaseURL)
-	return s.url(user, u.Path[1:])
+	return s.url(user, nameOf(databaseURL))
 }
 
 // Password is that of all users.
