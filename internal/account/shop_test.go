@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,84 +18,116 @@ type claim struct {
 
 // handle is what docs/backends.md tells shops to write.
 func (c claim) handle(tx *sql.Tx) error {
-	args := []any{c.to}
-	for _, id := range c.aliases {
-		args = append(args, id)
-	}
-	_, err := tx.Exec(`UPDATE orders SET user_id = ? WHERE user_id IN (?`+strings.Repeat(", ?", len(c.aliases)-1)+`)`, args...)
+	_, err := tx.Exec(`UPDATE orders SET user_id = ? WHERE user_id IN (?`+strings.Repeat(", ?", len(c.aliases)-1)+`)`,
+		append([]any{c.to}, arguments(c.aliases)...)...)
 	return err
 }
 
-// chain is three merges, one after the other, as one person meets them.
-type chain struct {
+func arguments(ids []string) (args []any) {
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return args
+}
+
+// story is three merges, one after the other, as one person meets them.
+type story struct {
 	t      *testing.T
 	db     *DB
 	orders [][]string // the ids under which orders are placed: before, and after each merge
 	told   []claim    // by event, in the order of the feed
 	shown  []claim    // by X-User-Previous-ID, on the first request after each merge
+	want   []claim    // what both have to say
 }
 
-func (c *chain) link(in Input) Outcome {
-	c.t.Helper()
-	out, err := c.db.Link(c.t.Context(), Rules{}, in)
-	must(c.t, err)
+func (s *story) link(in Input) Outcome {
+	s.t.Helper()
+	out, err := s.db.Link(s.t.Context(), Rules{}, in)
+	must(s.t, err)
 	return out
 }
 
-// merges makes a call that merges, looks at the request that follows, and goes
-// on as whom that request shows.
-func (c *chain) merges(in Input, guest string) (who string) {
-	c.t.Helper()
-	in.UserID, in.UserKind, in.UserBorn = guest, Guest, time.Now().Add(time.Hour) // younger than who has a row
-	out := c.link(in)
-	res, err := c.db.Resolve(c.t.Context(), SessionRef{ID: "s", UserID: out.UserID, Kind: out.Kind})
-	must(c.t, err)
-	c.shown = append(c.shown, claim{res.UserID, res.Previous})
-	c.orders = append(c.orders, []string{res.UserID})
-	return res.UserID
+// as is a session of a guest who is younger than all that have a row.
+func (s *story) as(guest string, in Input) Outcome {
+	s.t.Helper()
+	in.UserID, in.UserKind, in.UserBorn = guest, Guest, time.Now().Add(time.Hour)
+	return s.link(in)
 }
 
-// newChain is a guest of an ordinary browser who opens a page in WeChat, where
-// he was a guest before, is recognised there as the guest of a mini program, and
-// logs in. It returns their ids from the youngest to the member.
-func newChain(t *testing.T, open opener) (c *chain, ids []string) {
-	c = &chain{t: t, db: open(t)}
-	mini := c.link(proved("mp", "x", "X")).UserID
-	page := c.link(at("oa", "x")).UserID
-	browser, err := c.db.NewGuestID(t.Context())
-	must(t, err)
-	c.orders = [][]string{{browser, page, mini}}
-	c.merges(at("oa", "x"), browser)
-	c.orders[1] = append(c.orders[1], mini) // has not been heard of yet
-	c.merges(proved("oa", "x", "X"), page)
-	member := c.merges(proved("mp", "x", "X").login(), mini)
+func (s *story) guestID() string {
+	id, err := s.db.NewGuestID(s.t.Context())
+	must(s.t, err)
+	return id
+}
 
-	events, err := c.db.Events(t.Context(), 0, 100)
-	must(t, err)
-	for _, e := range events.Events {
+// merged looks at the request that follows a merge. Others are ids of the person
+// that are also in use.
+func (s *story) merged(out Outcome, aliases []string, others ...string) (who string) {
+	s.t.Helper()
+	res, err := s.db.Resolve(s.t.Context(), SessionRef{ID: "s", UserID: out.UserID, Kind: out.Kind})
+	must(s.t, err)
+	s.shown = append(s.shown, claim{res.UserID, sorted(res.Previous)})
+	s.orders = append(s.orders, append([]string{out.UserID}, others...))
+	s.want = append(s.want, claim{out.UserID, sorted(aliases)})
+	return out.UserID
+}
+
+// readFeed looks at what the events say of the merges.
+func (s *story) readFeed() *story {
+	s.t.Helper()
+	page, err := s.db.Events(s.t.Context(), 0, 100)
+	must(s.t, err)
+	for _, e := range page.Events {
 		if e.Type == EventUserMerged {
 			var m Merged
-			must(t, json.Unmarshal(e.Data.(json.RawMessage), &m))
-			c.told = append(c.told, claim{m.To, m.Aliases})
+			must(s.t, json.Unmarshal(e.Data.(json.RawMessage), &m))
+			s.told = append(s.told, claim{m.To, sorted(m.Aliases)})
 		}
 	}
-	return c, []string{browser, page, mini, member}
+	return s
 }
 
-func TestAChainOfMergesNamesEveryIDEachTime(t *testing.T) {
+// oneAfterTheOther is a guest of an ordinary browser who opens a page in WeChat,
+// where he was a guest before, is recognised there as the guest of a mini
+// program, and logs in.
+func oneAfterTheOther(t *testing.T, db *DB) *story {
+	s := &story{t: t, db: db}
+	mini := s.link(proved("mp", "x", "X")).UserID
+	page := s.link(at("oa", "x")).UserID
+	browser := s.guestID()
+	s.orders = [][]string{{browser, page, mini}}
+	s.merged(s.as(browser, at("oa", "x")), []string{browser}, mini)
+	s.merged(s.as(page, proved("oa", "x", "X")), []string{browser, page})
+	s.merged(s.as(mini, proved("mp", "x", "X").login()), []string{browser, page, mini})
+	return s.readFeed()
+}
+
+// twoMembers logs in by phone in a browser and by WeChat on the telephone, until
+// an operator makes one of the two.
+func twoMembers(t *testing.T, db *DB) *story {
+	s := &story{t: t, db: db}
+	mini, browser := s.link(proved("mp", "x", "X")).UserID, s.guestID()
+	s.orders = [][]string{{browser, mini}}
+	byPhone := s.merged(s.as(browser, Input{Phone: herPhone}.login()), []string{browser}, mini)
+	byWeChat := s.merged(s.as(mini, proved("mp", "x", "X").login()), []string{mini}, byPhone)
+	out, err := db.Merge(t.Context(), Rules{}, Merging{From: byPhone, To: byWeChat, By: By{Operator: true, Reason: "one person"}})
+	must(t, err)
+	s.merged(out, []string{browser, byPhone, mini})
+	return s.readFeed()
+}
+
+func stories() map[string]func(*testing.T, *DB) *story {
+	return map[string]func(*testing.T, *DB) *story{"one after the other": oneAfterTheOther, "two members": twoMembers}
+}
+
+func TestEachMergeNamesEveryIDOfThePerson(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
-		c, ids := newChain(t, open)
-		var want []claim
-		for n := range 3 {
-			want = append(want, claim{ids[n+1], sorted(slices.Clone(ids[:n+1]))})
-		}
-		for what, got := range map[string][]claim{"events": c.told, "headers": c.shown} {
-			got = slices.Clone(got)
-			for i := range got {
-				got[i].aliases = sorted(slices.Clone(got[i].aliases))
-			}
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("the %s say %v, want %v", what, got, want)
+		for name, tell := range stories() {
+			s := tell(t, open(t))
+			for by, got := range map[string][]claim{"events": s.told, "headers": s.shown} {
+				if fmt.Sprint(got) != fmt.Sprint(s.want) {
+					t.Errorf("%s: the %s say %v, want %v", name, by, got, s.want)
+				}
 			}
 		}
 	})
@@ -109,47 +140,51 @@ func TestAChainOfMergesNamesEveryIDEachTime(t *testing.T) {
 // are one person's.
 func TestAShopEndsRightInWhateverOrderItHandlesMerges(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
-		c, _ := newChain(t, open)
-		_, err := c.db.write.Exec(`CREATE TABLE orders (user_id VARCHAR(64) NOT NULL)`)
-		must(t, err)
-		for by, claims := range map[string][]claim{
-			"events":  c.told,
-			"headers": c.shown,
-			"both":    {c.told[0], c.shown[1], c.told[2]},
-		} {
-			n := 0
-			schedules(func(schedule []shopStep) {
-				n++
-				tx, err := c.db.write.BeginTx(t.Context(), nil)
-				must(t, err)
-				defer func() { must(t, tx.Rollback()) }()
-				placed := 0
-				place := func(ids []string) {
-					for _, id := range ids {
-						_, err := tx.Exec(`INSERT INTO orders (user_id) VALUES (?)`, id)
-						must(t, err)
-						placed++
+		for name, tell := range stories() {
+			s := tell(t, open(t))
+			_, err := s.db.write.Exec(`CREATE TABLE orders (user_id VARCHAR(64) NOT NULL)`)
+			must(t, err)
+			for by, claims := range map[string][]claim{
+				"events":  s.told,
+				"headers": s.shown,
+				"both":    {s.told[0], s.shown[1], s.told[2]},
+			} {
+				n := 0
+				schedules(func(schedule []shopStep) {
+					n++
+					if placed, found := s.play(schedule, claims); found != placed {
+						t.Fatalf("%s, told by %s in the order %v: the person has %d of his %d orders", name, by, schedule, found, placed)
 					}
+				})
+				if n < 700 {
+					t.Errorf("only %d orders were tried", n)
 				}
-				place(c.orders[0])
-				for _, s := range schedule {
-					if s.handled {
-						must(t, claims[s.merge].handle(tx))
-					} else {
-						place(c.orders[s.merge+1])
-					}
-				}
-				var found int
-				must(t, tx.QueryRow(`SELECT count(*) FROM orders WHERE user_id = ?`, c.told[2].to).Scan(&found))
-				if found != placed {
-					t.Fatalf("told by %s in the order %v, the person has %d of his %d orders", by, schedule, found, placed)
-				}
-			})
-			if n < 700 {
-				t.Errorf("only %d orders were tried", n)
 			}
 		}
 	})
+}
+
+// play places orders and handles claims in the order of a schedule, and counts
+// the orders, and those that the person has in the end.
+func (s *story) play(schedule []shopStep, claims []claim) (placed, found int) {
+	tx, err := s.db.write.BeginTx(s.t.Context(), nil)
+	must(s.t, err)
+	defer func() { must(s.t, tx.Rollback()) }()
+	place := func(ids []string) {
+		_, err := tx.Exec(`INSERT INTO orders (user_id) VALUES (?)`+strings.Repeat(", (?)", len(ids)-1), arguments(ids)...)
+		must(s.t, err)
+		placed += len(ids)
+	}
+	place(s.orders[0])
+	for _, step := range schedule {
+		if step.handled {
+			must(s.t, claims[step.merge].handle(tx))
+		} else {
+			place(s.orders[step.merge+1])
+		}
+	}
+	must(s.t, tx.QueryRow(`SELECT count(*) FROM orders WHERE user_id = ?`, s.want[2].to).Scan(&found))
+	return placed, found
 }
 
 // shopStep is a merge, or the handling of one by the shop.
