@@ -108,7 +108,8 @@ func empty(db *DB) error {
 			return err
 		}
 	}
-	return nil
+	db.ids = newIDSource(db, IDConfig{})
+	return db.ids.claim(ctx)
 }
 
 // newWorldOn is newWorld in a database of one kind.
