@@ -54,10 +54,10 @@ func exported(t testing.TB, db *DB, format Format, phones bool) string {
 	return file.String()
 }
 
-// restore imports an export into an empty database.
-func restore(t testing.TB, rules Rules, file string, format Format) *DB {
+// restore imports an export into a database that it empties.
+func restore(t testing.TB, db *DB, rules Rules, file string, format Format) {
 	t.Helper()
-	db := newDB(t)
+	emptyDB(t, db)
 	db.ids.cfg.Start = 5_000_000_000 // behind the ids that the other gateway gave
 	report, err := db.Import(t.Context(), rules, ImportConfig{
 		Source: strings.NewReader(file), Format: format,
@@ -72,26 +72,28 @@ func restore(t testing.TB, rules Rules, file string, format Format) *DB {
 	if !report.Complete() {
 		t.Errorf("not complete: %+v", report)
 	}
-	return db
 }
 
 // Everything that can stand in a database, by hand.
 func TestExportOfEverything(t *testing.T) {
 	rules := Rules{StandIns: map[string]bool{"alone": true}}
-	w := newWorld(t, rules,
-		"member U1", "phone U1 p1", "identity oa x X U1", "identity mp y X U1", "identity alone s s U1",
-		"member U2", "imported oa z U2",
-		"guest V1 1", "identity oa v1 V V1", "guest V2 2", "visitor oa v2 V2", "visitor mp v2 V2",
-		"guest V3 3", "merged V3 U1", "guest V4 4", "merged V4 V1",
-		"member U4", "cancelled U4", "identity oa n N -",
-	)
-	must(t, w.db.RevokeUser(t.Context(), "U2", By{}))
-	for _, format := range []Format{CSV, NDJSON} {
-		file := exported(t, w.db, format, true)
-		copied := restore(t, rules, file, format)
-		diff(t, "accounts from "+string(format), accounts(t, w.db), accounts(t, copied))
-		diff(t, "what the copy exports", file, exported(t, copied, format, true))
-	}
+	onEach(t, func(t *testing.T, open opener) {
+		copied := open(t)
+		w := newWorldOn(t, open, rules,
+			"member U1", "phone U1 p1", "identity oa x X U1", "identity mp y X U1", "identity alone s s U1",
+			"member U2", "imported oa z U2",
+			"guest V1 1", "identity oa v1 V V1", "guest V2 2", "visitor oa v2 V2", "visitor mp v2 V2",
+			"guest V3 3", "merged V3 U1", "guest V4 4", "merged V4 V1",
+			"member U4", "cancelled U4", "identity oa n N -",
+		)
+		must(t, w.db.RevokeUser(t.Context(), "U2", By{}))
+		for _, format := range []Format{CSV, NDJSON} {
+			file := exported(t, w.db, format, true)
+			restore(t, copied, rules, file, format)
+			diff(t, "accounts from "+string(format), accounts(t, w.db), accounts(t, copied))
+			diff(t, "what the copy exports", file, exported(t, copied, format, true))
+		}
+	})
 }
 
 // Numbers leave the database in clear only where that is asked for.
@@ -125,30 +127,34 @@ func TestExportKeepsPhonesBack(t *testing.T) {
 // Whatever people and operators have made of a database, its export makes the
 // same of an empty one, and nothing of itself.
 func TestExportThenImportGivesTheSameAccounts(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		d := draws(func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) })
-		rules := Rules{
-			FirstLogin: FirstLogin(d.one("mode", string(FirstLoginWeChat), string(FirstLoginWeChatPhone))),
-			Linking:    Linking(d.one("linking", string(OneToOne), string(ManyUnionIDs))),
-			GuestsOff:  d.seldom("guests off", 4), StandIns: map[string]bool{"lone": d.seldom("stand-in", 2)},
-		}
-		w := newWorld(t, rules, "member U1", "member U2", "imported oa ann-oa U1", "imported mp cem-mp U2", "phone U2 p2")
-		var sessions []Outcome
-		for range d("visits", 20) {
-			sessions = append(sessions, w.link(visitAtRandom(d, sessions)))
-		}
-		for range d("operations", 4) {
-			operateAtRandom(d, w)
-		}
-		format := Format(d.one("format", string(CSV), string(NDJSON)))
-		before, file := accounts(t, w.db), exported(t, w.db, format, true)
-		diff(t, "the copy", before, accounts(t, restore(t, rules, file, format)))
-		report, err := w.db.Import(t.Context(), rules, ImportConfig{Source: strings.NewReader(file), Format: format})
-		must(t, err)
-		if report.Users.New+report.OpenIDs.New+report.Phones.New > 0 || !report.Complete() {
-			t.Errorf("imported into itself: %+v", report)
-		}
-		diff(t, "the original afterwards", before, accounts(t, w.db))
+	onEach(t, func(t *testing.T, open opener) {
+		db, copied := open(t), open(t)
+		rapid.Check(t, func(rt *rapid.T) {
+			d := draws(func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) })
+			rules := Rules{
+				FirstLogin: FirstLogin(d.one("mode", string(FirstLoginWeChat), string(FirstLoginWeChatPhone))),
+				Linking:    Linking(d.one("linking", string(OneToOne), string(ManyUnionIDs))),
+				GuestsOff:  d.seldom("guests off", 4), StandIns: map[string]bool{"lone": d.seldom("stand-in", 2)},
+			}
+			w := newWorldIn(t, db, rules, "member U1", "member U2", "imported oa ann-oa U1", "imported mp cem-mp U2", "phone U2 p2")
+			var sessions []Outcome
+			for range d("visits", 20) {
+				sessions = append(sessions, w.link(visitAtRandom(d, sessions)))
+			}
+			for range d("operations", 4) {
+				operateAtRandom(d, w)
+			}
+			format := Format(d.one("format", string(CSV), string(NDJSON)))
+			before, file := accounts(t, w.db), exported(t, w.db, format, true)
+			restore(t, copied, rules, file, format)
+			diff(t, "the copy", before, accounts(t, copied))
+			report, err := w.db.Import(t.Context(), rules, ImportConfig{Source: strings.NewReader(file), Format: format})
+			must(t, err)
+			if report.Users.New+report.OpenIDs.New+report.Phones.New > 0 || !report.Complete() {
+				t.Errorf("imported into itself: %+v", report)
+			}
+			diff(t, "the original afterwards", before, accounts(t, w.db))
+		})
 	})
 }
 
@@ -326,7 +332,5 @@ func TestGuestsOfAnExportMeetTheDatabase(t *testing.T) {
 			stored: []string{"mp y X -", "oa x X -"},
 		},
 	}
-	for name, tt := range tests {
-		t.Run(name, tt.run)
-	}
+	runEach(t, tests)
 }

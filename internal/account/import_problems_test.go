@@ -18,8 +18,18 @@ type problemCase struct {
 	stored   []string
 }
 
-func (tt problemCase) run(t *testing.T) {
-	w := newWorld(t, tt.rules, tt.given...)
+// runEach runs cases on each kind of database.
+func runEach(t *testing.T, cases map[string]problemCase) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for name, tt := range cases {
+			t.Run(name, func(t *testing.T) { tt.run(t, db) })
+		}
+	})
+}
+
+func (tt problemCase) run(t *testing.T, db *DB) {
+	w := newWorldIn(t, db, tt.rules, tt.given...)
 	before := w.everything()
 	dry := w.importFile(tt.file, func(c *ImportConfig) { c.DryRun = true })
 	diff(t, "what a dry run says", tt.problems, dry.problems)
@@ -122,9 +132,7 @@ func TestRowsThatContradictEachOther(t *testing.T) {
 			stored:   []string{},
 		},
 	}
-	for name, tt := range tests {
-		t.Run(name, tt.run)
-	}
+	runEach(t, tests)
 }
 
 func rowsOfOnePhone(n int) (rows []string) {
@@ -276,9 +284,7 @@ func TestRowsThatContradictTheDatabase(t *testing.T) {
 			stored: []string{"mp y X U1", "oa x X U1"},
 		},
 	}
-	for name, tt := range tests {
-		t.Run(name, tt.run)
-	}
+	runEach(t, tests)
 }
 
 // A visitor may be faster than the import. Then the rules of Link say what
@@ -324,7 +330,5 @@ func TestImportMeetsVisitors(t *testing.T) {
 			people: merged, stored: []string{"mp y X U1", "oa x X U1"},
 		},
 	}
-	for name, tt := range tests {
-		t.Run(name, tt.run)
-	}
+	runEach(t, tests)
 }

@@ -109,20 +109,23 @@ func TestImportStoresUsersOpenIDsAndPhones(t *testing.T) {
 			`{"openid":"z","user_id":"the 8th"}`,
 			`{"user_id":"U9","phone":"+852（5123）4567"}`)},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, Rules{})
-			got := w.importFile(tt.file, func(c *ImportConfig) { c.Columns = tt.columns })
-			diff(t, "users", []string{"U7 member +8613800138000", "U9 member +85251234567", "the 8th member"}, w.people())
-			diff(t, "stored", []string{"mp y X U7", "oa x X U7", "oa z - the 8th"}, w.rawStored())
-			diff(t, "created", []string{"1714521600000"}, w.lines(`SELECT created FROM wxgate_user WHERE id = 'U7'`))
-			diff(t, "problems", []string{"without_unionid: lines [" + fmt.Sprint(lineOf(tt.file, "the 8th")) + "] users [the 8th]"}, got.problems)
-			diff(t, "report", ImportReport{
-				Rows: 4, Users: Tally{New: 3}, OpenIDs: Tally{New: 3}, Phones: Tally{New: 2}, WithoutUnionID: 1,
-				Problems: map[ProblemCode]int{WithoutUnionID: 1}, Columns: got.Columns, Apps: map[string]int{"oa": 2, "mp": 1}, Unused: got.Unused,
-			}, got.ImportReport)
-		})
-	}
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		for name, tt := range tests {
+			t.Run(name, func(t *testing.T) {
+				w := newWorldIn(t, db, Rules{})
+				got := w.importFile(tt.file, func(c *ImportConfig) { c.Columns = tt.columns })
+				diff(t, "users", []string{"U7 member +8613800138000", "U9 member +85251234567", "the 8th member"}, w.people())
+				diff(t, "stored", []string{"mp y X U7", "oa x X U7", "oa z - the 8th"}, w.rawStored())
+				diff(t, "created", []string{"1714521600000"}, w.lines(`SELECT created FROM wxgate_user WHERE id = 'U7'`))
+				diff(t, "problems", []string{"without_unionid: lines [" + fmt.Sprint(lineOf(tt.file, "the 8th")) + "] users [the 8th]"}, got.problems)
+				diff(t, "report", ImportReport{
+					Rows: 4, Users: Tally{New: 3}, OpenIDs: Tally{New: 3}, Phones: Tally{New: 2}, WithoutUnionID: 1,
+					Problems: map[ProblemCode]int{WithoutUnionID: 1}, Columns: got.Columns, Apps: map[string]int{"oa": 2, "mp": 1}, Unused: got.Unused,
+				}, got.ImportReport)
+			})
+		}
+	})
 }
 
 // lineOf is the number of the line that holds a text.

@@ -74,9 +74,9 @@ func TestRepair(t *testing.T) {
 		"member U6", "imported oa gone U6", "member U7", "imported oa left U7", "member U8", "imported oa secret U8",
 		"member U9", "imported mp elsewhere U9", "idle U1",
 	}
-	f := &fans{all: []Follower{
+	all := []Follower{
 		{"a", "A", true}, {"b", "B", true}, {"c", "C", true}, {"d", "D", true}, {"left", "", false}, {"secret", "", true}, {"stranger", "S", true},
-	}}
+	}
 	want := RepairReport{Waiting: 7, Followers: 7, Filled: 2, Conflicts: 2, NoUnionID: 1, Unfollowed: 2, Whole: true}
 	conflicts := []string{"c C U3 repair_conflict", "d D U5 repair_conflict"}
 	stored := []string{
@@ -84,37 +84,40 @@ func TestRepair(t *testing.T) {
 		"oa a A U1", "oa b B U2", "oa c - U3", "oa d - U5", "oa gone - U6", "oa left - U7", "oa secret - U8",
 	}
 
-	w := newWorld(t, Rules{}, given...)
-	before := w.everything()
-	got, said, err := w.repair(f, func(c *RepairConfig) { c.DryRun = true })
-	must(t, err)
-	diff(t, "a dry run", want, got)
-	diff(t, "conflicts of a dry run", conflicts, said)
-	diff(t, "changed by a dry run", before, w.everything())
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, given...)
+		f := &fans{all: all}
+		before := w.everything()
+		got, said, err := w.repair(f, func(c *RepairConfig) { c.DryRun = true })
+		must(t, err)
+		diff(t, "a dry run", want, got)
+		diff(t, "conflicts of a dry run", conflicts, said)
+		diff(t, "changed by a dry run", before, w.everything())
 
-	seen := w.lines(`SELECT last_seen FROM wxgate_user ORDER BY id`)
-	got, said, err = w.repair(f, func(c *RepairConfig) { c.By = By{Operator: true, Reason: "moving in"} })
-	must(t, err)
-	diff(t, "report", want, got)
-	diff(t, "conflicts", conflicts, said)
-	diff(t, "stored", stored, w.rawStored())
-	diff(t, "people", []string{"V1 guest > U1", "V2 guest > U2"}, slices.DeleteFunc(w.people(), func(p string) bool { return p[0] == 'U' }))
-	diff(t, "last seen", seen, w.lines(`SELECT last_seen FROM wxgate_user ORDER BY id`))
-	diff(t, "open conflicts", []string{"repair_conflict U3", "repair_conflict U5"},
-		w.lines(`SELECT code || ' ' || substr(parties, 1, 2) FROM wxgate_conflict WHERE closed IS NULL ORDER BY parties`))
-	diff(t, "recorded", []string{`repair oa moving in {"waiting":7}`},
-		w.lines(`SELECT action || ' ' || subject || ' ' || reason || ' ' || detail FROM wxgate_operation`))
+		seen := w.lines(`SELECT last_seen FROM wxgate_user ORDER BY id`)
+		got, said, err = w.repair(f, func(c *RepairConfig) { c.By = By{Operator: true, Reason: "moving in"} })
+		must(t, err)
+		diff(t, "report", want, got)
+		diff(t, "conflicts", conflicts, said)
+		diff(t, "stored", stored, w.rawStored())
+		diff(t, "people", []string{"V1 guest > U1", "V2 guest > U2"}, slices.DeleteFunc(w.people(), func(p string) bool { return p[0] == 'U' }))
+		diff(t, "last seen", seen, w.lines(`SELECT last_seen FROM wxgate_user ORDER BY id`))
+		diff(t, "open conflicts", []string{"repair_conflict U3", "repair_conflict U5"},
+			w.lines(`SELECT code || ' ' || substr(parties, 1, 2) FROM wxgate_conflict WHERE closed IS NULL ORDER BY parties`))
+		diff(t, "recorded", []string{`repair oa moving in {"waiting":7}`},
+			w.lines(`SELECT action || ' ' || subject || ' ' || reason || ' ' || detail FROM wxgate_operation`))
 
-	f.asked = nil
-	got, _, err = w.repair(f)
-	must(t, err)
-	diff(t, "again", RepairReport{Waiting: 5, Followers: 7, Conflicts: 2, NoUnionID: 1, Unfollowed: 2, Whole: true}, got)
-	diff(t, "asked again", [][]string{{"c", "d", "left", "secret"}}, f.asked)
+		f.asked = nil
+		got, _, err = w.repair(f)
+		must(t, err)
+		diff(t, "again", RepairReport{Waiting: 5, Followers: 7, Conflicts: 2, NoUnionID: 1, Unfollowed: 2, Whole: true}, got)
+		diff(t, "asked again", [][]string{{"c", "d", "left", "secret"}}, f.asked)
 
-	_, _, err = w.repair(f, func(c *RepairConfig) { c.By.Operator = true })
-	if !errors.Is(err, ErrNoReason) {
-		t.Errorf("without a reason: %v", err)
-	}
+		_, _, err = w.repair(f, func(c *RepairConfig) { c.By.Operator = true })
+		if !errors.Is(err, ErrNoReason) {
+			t.Errorf("without a reason: %v", err)
+		}
+	})
 }
 
 // crowd makes n members who wait for their unionids, and as many followers.
