@@ -28,75 +28,98 @@ func spellings(p Phone) map[string][]byte {
 	return all
 }
 
-// Attack: somebody gets the database's files, a backup or the log. Members are
-// made by phone, log in by it, are refused, change hands, are looked for and
-// merged, and programs make mistakes.
-func TestNoPhoneNumberIsInTheDatabaseTheLogOrAnError(t *testing.T) {
-	dir := t.TempDir()
-	log := new(bytes.Buffer)
-	db, err := Open(t.Context(), Config{
-		URL: "sqlite:" + filepath.Join(dir, "accounts.db"), Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	must(t, err)
-	defer db.Close()
-	must(t, db.Unlock(t.Context(), secrets{"first"}))
-	const his, hers, odd Phone = "+8613912345678", "+8618687654321", "13912345678"
-	rules := phoneMode()
+// phoneLife is what becomes of two numbers: members are made by phone, log in by
+// it, are refused, are looked for and merged, and programs make mistakes.
+// Everything that is answered goes to the log, as a careless program would do.
+type phoneLife struct {
+	t    *testing.T
+	db   *DB
+	log  *bytes.Buffer
+	both [2]Phone
+}
 
-	said := func(what any, err error) { fmt.Fprintf(log, "%v %+v %v\n", what, what, err) }
-	link := func(in Input) Outcome {
-		t.Helper()
-		out, err := db.Link(t.Context(), rules, in)
-		said(out, err)
-		must(t, err)
-		return out
-	}
-	with := func(in Input, p Phone) Input { in.Phone = p; return in }
-	him := link(with(Input{Outside: true}.login(), his))
-	her := link(with(Input{Outside: true}.login(), hers))
-	if him.Kind != Member || her.Kind != Member || him.UserID == her.UserID {
-		t.Fatalf("%+v %+v", him, her)
-	}
-	member := func(in Input, id string) Input { in.UserID, in.UserKind = id, Member; return in }
-	link(with(Input{Outside: true}.login(), his))
-	link(with(proved("oa", "x", "X").login(), his))
-	link(with(proved("oa", "y", "Y").login(), his))                                // P4
-	link(with(member(Input{Outside: true}, her.UserID), his))                      // N5: another's
-	link(with(member(Input{Outside: true}, her.UserID), "+8613800000000").login()) // N5: his is another
+func (l *phoneLife) said(what any, err error) {
+	fmt.Fprintf(l.log, "%v %+v %#v %v\n", what, what, what, err)
+}
 
-	_, err = db.Link(t.Context(), rules, with(Input{Outside: true}, odd))
-	if said(with(Input{}, odd), err); err == nil {
-		t.Error("a number in another form was taken")
-	}
-	for _, term := range []string{string(his), string(hers[3:]), "139-1234-5678"} {
-		found, err := db.Find(t.Context(), term)
-		if said(found, err); err != nil || len(found) != 1 {
-			t.Errorf("%d found, %v", len(found), err)
+func (l *phoneLife) link(in Input, p Phone) Outcome {
+	l.t.Helper()
+	in.Phone = p
+	out, err := l.db.Link(l.t.Context(), phoneMode(), in)
+	l.said(in, err)
+	l.said(out, err)
+	must(l.t, err)
+	return out
+}
+
+func (l *phoneLife) logIn() (him, her string) {
+	l.t.Helper()
+	his, hers := l.both[0], l.both[1]
+	outside := Input{Outside: true}.login()
+	him, her = l.link(outside, his).UserID, l.link(outside, hers).UserID
+	l.link(proved("oa", "x", "X").login(), his)
+	as := outside
+	as.UserID, as.UserKind = her, Member
+	for what, refused := range map[Code]Outcome{
+		CodePhoneBoundToOtherWeChat: l.link(proved("oa", "y", "Y").login(), his),
+		CodePhoneOwnedByOtherUser:   l.link(as, his),
+		CodePhoneChangeNeedsFlow:    l.link(as, "+8613800000000"),
+	} {
+		if refused.Code != what {
+			l.t.Errorf("%+v instead of %s", refused, what)
 		}
 	}
-	person, err := db.Person(t.Context(), him.UserID)
-	said(person, err)
-	must(t, err)
-	by := By{Operator: true, Reason: "asked for it"}
-	preview, err := db.PreviewMerge(t.Context(), rules, Merging{From: her.UserID, To: him.UserID, By: by})
-	said(preview, err)
-	merged, err := db.Merge(t.Context(), rules, Merging{From: her.UserID, To: him.UserID, By: by})
-	said(merged, err)
-	must(t, err)
-	page, err := db.Events(t.Context(), 0, 100)
-	said(page, err)
-	must(t, err)
-	operations, err := db.Operations(t.Context(), him.UserID, Page{Limit: 100})
-	said(operations, err)
-	must(t, err)
+	_, err := l.db.Link(l.t.Context(), phoneMode(), Input{Phone: his[3:]})
+	if l.said("another form", err); err == nil {
+		l.t.Error("a number in another form was taken")
+	}
+	return him, her
+}
 
-	found := map[string][]byte{"the log": log.Bytes()}
+func (l *phoneLife) operate(him, her string) {
+	l.t.Helper()
+	for _, term := range []string{string(l.both[0]), string(l.both[1][3:])} {
+		found, err := l.db.Find(l.t.Context(), term)
+		if l.said(found, err); err != nil || len(found) != 1 {
+			l.t.Errorf("%d found, %v", len(found), err)
+		}
+	}
+	merging := Merging{From: her, To: him, By: By{Operator: true, Reason: "asked for it"}}
+	for _, look := range []func() (any, error){
+		func() (any, error) { return l.db.Person(l.t.Context(), him) },
+		func() (any, error) { return l.db.PreviewMerge(l.t.Context(), Rules{}, merging) },
+		func() (any, error) { return l.db.Merge(l.t.Context(), Rules{}, merging) },
+		func() (any, error) { return l.db.Conflicts(l.t.Context(), false, Page{Limit: 100}) },
+		func() (any, error) { return l.db.Events(l.t.Context(), 0, 100) },
+		func() (any, error) { return l.db.Operations(l.t.Context(), him, Page{Limit: 100}) },
+	} {
+		what, err := look()
+		l.said(what, err)
+		must(l.t, err)
+	}
+}
+
+// Attack: somebody gets the database's files, a backup or the log.
+func TestNoPhoneNumberIsInTheDatabaseTheLogOrAnError(t *testing.T) {
+	dir := t.TempDir()
+	l := &phoneLife{t: t, log: new(bytes.Buffer), both: [2]Phone{"+8613912345678", "+8618687654321"}}
+	var err error
+	l.db, err = Open(t.Context(), Config{
+		URL:    "sqlite:" + filepath.Join(dir, "accounts.db"),
+		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	must(t, err)
+	defer l.db.Close()
+	must(t, l.db.Unlock(t.Context(), secrets{"first"}))
+	l.operate(l.logIn())
+
+	found := map[string][]byte{"the log": l.log.Bytes()}
 	for _, path := range []string{"accounts.db", "accounts.db-wal"} { // the WAL keeps what was overwritten
 		found[path], err = os.ReadFile(filepath.Join(dir, path))
 		must(t, err)
 	}
 	for where, what := range found {
-		for _, p := range []Phone{his, hers} {
+		for _, p := range l.both {
 			for how, spelled := range spellings(p) {
 				if bytes.Contains(what, spelled) {
 					t.Errorf("%s holds %s", where, how)
@@ -104,12 +127,12 @@ func TestNoPhoneNumberIsInTheDatabaseTheLogOrAnError(t *testing.T) {
 			}
 		}
 	}
-	for _, masked := range []string{"+86 139****5678", "+86 186****4321", him.UserID} {
-		if !bytes.Contains(log.Bytes(), []byte(masked)) {
-			t.Errorf("the log does not show %q: nothing was looked at", masked)
+	database := append(found["accounts.db"], found["accounts.db-wal"]...)
+	for what, looked := range map[string]bool{
+		"the log": bytes.Contains(l.log.Bytes(), []byte("+86 139****5678")), "phone.unbound": bytes.Contains(database, []byte("+86 186****4321")),
+	} {
+		if !looked {
+			t.Errorf("%s shows no masked number: nothing was looked at", what)
 		}
-	}
-	if !bytes.Contains(append(found["accounts.db"], found["accounts.db-wal"]...), []byte("+86 186****4321")) {
-		t.Error("the database holds no phone.unbound: nothing was looked at")
 	}
 }
