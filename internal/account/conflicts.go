@@ -30,6 +30,11 @@ func (db *DB) Conflicts(ctx context.Context, closed bool, page Page) ([]Conflict
 		ORDER BY opened DESC, id DESC LIMIT ?`, nil, page.After, page.After, page.limit())
 }
 
+// namesUsers selects the conflicts whose parties are users. The others are about
+// an app that was rebound, and may be as many as it has visitors.
+const namesUsers = `WHERE code IN ('` + string(CodeRepairConflict) + `', '` + string(CodePhoneOwnedByOtherUser) + `', '` +
+	string(CodePhoneBoundToOtherWeChat) + `', '` + string(CodeWeChatBoundToOtherUser) + `', '` + string(CodeUserIDBoundToOtherWeChat) + `')`
+
 // readConflictRecords reads the conflicts that a clause selects and keep wants;
 // nil wants all.
 func readConflictRecords(ctx context.Context, q querier, clause string, keep func(ConflictRecord) bool, args ...any) ([]ConflictRecord, error) {
@@ -61,7 +66,7 @@ func readConflictRecords(ctx context.Context, q querier, clause string, keep fun
 
 // openConflictsOf reads the open conflicts that name all of some users.
 func openConflictsOf(ctx context.Context, q querier, ids ...string) ([]ConflictRecord, error) {
-	return readConflictRecords(ctx, q, `WHERE open_as IS NOT NULL ORDER BY opened, id`, func(c ConflictRecord) bool {
+	return readConflictRecords(ctx, q, namesUsers+` AND open_as IS NOT NULL ORDER BY opened, id`, func(c ConflictRecord) bool {
 		return !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(c.Parties, id) })
 	})
 }

@@ -86,7 +86,9 @@ CREATE TABLE IF NOT EXISTS wxgate_conflict (
 	opened  BIGINT NOT NULL,
 	closed  BIGINT,
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL)),
-	INDEX wxgate_conflict_wants (wants)
+	INDEX wxgate_conflict_wants (wants),
+	INDEX wxgate_conflict_code (code, opened),
+	INDEX wxgate_conflict_opened (opened, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS wxgate_revocation (

@@ -82,6 +82,8 @@ CREATE TABLE wxgate_conflict (
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 );
 CREATE INDEX wxgate_conflict_wants ON wxgate_conflict (wants);
+CREATE INDEX wxgate_conflict_code ON wxgate_conflict (code, opened);
+CREATE INDEX wxgate_conflict_opened ON wxgate_conflict (opened, id);
 
 CREATE TABLE wxgate_revocation (
 	session_id text COLLATE "C" PRIMARY KEY,

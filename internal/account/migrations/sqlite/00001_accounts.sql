@@ -92,6 +92,8 @@ CREATE TABLE wxgate_conflict (
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wxgate_conflict_wants ON wxgate_conflict (wants);
+CREATE INDEX wxgate_conflict_code ON wxgate_conflict (code, opened);
+CREATE INDEX wxgate_conflict_opened ON wxgate_conflict (opened, id);
 
 -- A session is dead from its time on, and forgotten when no token of it is left.
 CREATE TABLE wxgate_revocation (
