@@ -213,6 +213,7 @@ func (r *caseRun) do(in linkInput) (Outcome, error) {
 	operator := By{Operator: true, Reason: "a case"}
 	switch in.Op {
 	case "":
+		r.checkKnown(r.input(in))
 		return r.db.Link(ctx, r.rules, r.input(in))
 	case "unbind":
 		return r.db.Unbind(ctx, Unbinding{UserID: r.id(in.UserID), UnionID: in.UnionID, By: operator})

@@ -108,7 +108,7 @@ func (d *decider) free(u *user) bool {
 
 // proven says whether this call's unionid is the guest's.
 func (d *decider) proven(u *user) bool {
-	return d.unionID != "" && d.owner != nil && d.owner.userID == u.id
+	return d.owner != nil && d.owner.userID == u.id
 }
 
 // known is the guest of the visitor row, if he may be moved with it. He is left

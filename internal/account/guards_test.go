@@ -54,6 +54,7 @@ func (in Input) sealed(unionID string) Input { in.SessionUnionID = unionID; retu
 func (in Input) login() Input                { in.Want = WantLogin; return in }
 func (in Input) outside() Input              { in.Outside, in.InBrowser = true, false; return in }
 
+func (in Input) asGuest() Input          { in.UserKind, in.UserBorn = Guest, birthday(1); return in }
 func (in Input) with(phone string) Input { in.Phone = phoneNumber(phone); return in }
 func (in Input) consented() Input        { in.Consented = true; return in }
 
@@ -97,6 +98,10 @@ func TestGuardsOnTheIncomingUser(t *testing.T) {
 			[]string{"member U1", "guest V1 1", "merged V1 U1", "identity oa x X U1", "member U2", "identity oa y Y U2"},
 			at("oa", "y").as("V1").sealed("X"),
 			"U2, stale_guest", nil},
+		{"G5: a sealed unionid that another member has opens nothing", phoneMode(),
+			[]string{"member U1", "guest V1 1", "merged V1 U1", "identity oa x X U1", "member U2", "identity oa y Y U2"},
+			Input{}.as("V1").sealed("Y"),
+			"V+1, stale_guest", nil},
 		{"G5: a sealed unionid that nobody has opens nothing", phoneMode(),
 			[]string{"member U1", "guest V1 1", "merged V1 U1", "identity oa x X U1"}, Input{}.as("V1").sealed("Z"),
 			"V+1, stale_guest", nil},

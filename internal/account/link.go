@@ -150,7 +150,10 @@ func (db *DB) snapshot(ctx context.Context, rules Rules) (Outcome, error) {
 // changed. A conflict that is open already is taken out of the plan.
 func (db *DB) decideReading(ctx context.Context, c call) (f *facts, p plan, err error) {
 	err = db.retry(ctx, func() error {
-		if f, err = readFacts(ctx, db.read, c); err != nil {
+		if f, err = readKnown(ctx, db.read, c); f == nil && err == nil {
+			f, err = readFacts(ctx, db.read, c)
+		}
+		if err != nil {
 			return err
 		}
 		if p = decide(f); p.conflict == nil {

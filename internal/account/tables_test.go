@@ -27,6 +27,7 @@ func TestTableN(t *testing.T) {
 			"U1, unionid_missing", nil},
 		{"N4: outside WeChat", phoneMode(), []string{"member U1"}, Input{Outside: true}.as("U1").login(), "U1, ok", nil},
 		{"N6: outside WeChat", Rules{}, nil, Input{Outside: true}.login(), "V+1, phone_required", nil},
+		{"N6: a bind action, whatever the browser", Rules{}, nil, Input{InBrowser: true, Outside: true}.login(), "V+1, phone_required", nil},
 		{"N6: in WeChat's browser before any silent identification", Rules{}, nil, Input{InBrowser: true}.as("V1").login(),
 			"V1, auth_required", nil},
 		{"N6: N3 goes on below it", Rules{}, []string{"guest V1 1", "visitor oa x V1"}, at("oa", "x").as("V2").login(),
@@ -147,6 +148,26 @@ func TestW19MakesMembersInModeWeChatOnly(t *testing.T) {
 		{"wechat_phone, guests off", off(), nil, oa, "nobody, phone_required, linked oa/x", []string{"oa x X -"}},
 		{"wechat_phone never stops a member", phoneMode(), []string{"member U1", "identity oa x X U1"}, oa, "U1, ok", nil},
 	})
+}
+
+// A shop may ask why an id was replaced.
+func TestMergesSayWhy(t *testing.T) {
+	visitor := []string{"guest V3 3", "visitor oa x V3"}
+	for want, c := range map[string]struct {
+		given []string
+		in    Input
+	}{
+		"visitor":  {visitor, at("oa", "x").as("V1")},
+		"login":    {all(visitor, []string{"member U1", "identity mp x X U1"}), proved("oa", "x", "X")},
+		"imported": {[]string{"member U1", "imported oa x U1"}, at("oa", "x").as("V1")},
+		"repair":   {[]string{"member U1", "imported oa x U1"}, proved("oa", "x", "X").as("V1")},
+	} {
+		for _, e := range newWorld(t, phoneMode(), c.given...).link(c.in).Events {
+			if m, ok := e.Data.(Merged); ok && m.Reason != want {
+				t.Errorf("the reason is %s, want %s", m.Reason, want)
+			}
+		}
+	}
 }
 
 func TestConflictsCloseWhenTheRefusedLinkSucceeds(t *testing.T) {

@@ -133,10 +133,33 @@ func (w *world) exec(query string, args ...any) {
 
 func (w *world) link(in Input) Outcome {
 	w.t.Helper()
+	w.checkKnown(in)
 	out, err := w.db.Link(w.t.Context(), w.rules, in)
 	must(w.t, err)
 	checkInvariants(w.t, w.db)
 	return out
+}
+
+// checkKnown compares what is decided about a visitor who comes back as who he
+// was with what is decided when everything is read.
+func (w *world) checkKnown(in Input) {
+	w.t.Helper()
+	number, err := w.db.phone(in.Phone)
+	must(w.t, err)
+	c := call{rules: w.rules, in: in, phone: number}
+	known, err := readKnown(w.t.Context(), w.db.read, c)
+	must(w.t, err)
+	if known == nil {
+		return
+	}
+	all, err := readFacts(w.t.Context(), w.db.read, c)
+	must(w.t, err)
+	all.now = known.now
+	p, q := decide(known), decide(all)
+	diff(w.t, "decided about who comes back", fmt.Sprintf("%+v", all.outcome(&q)), fmt.Sprintf("%+v", known.outcome(&p)))
+	if p.writes() != q.writes() {
+		w.t.Errorf("what is written about who comes back: %t, want %t", p.writes(), q.writes())
+	}
 }
 
 // name gives ids that a Link has made their names in the order they turn up.
