@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-// TestAdminRoutesRefuseWhatTheyDoNotTake, each with a problem document whose
-// code a program can go by.
-func TestAdminRoutesRefuseWhatTheyDoNotTake(t *testing.T) {
-	g := newGateway(t, "", nil)
+// badRequest is a request that an admin route does not take, with the answer.
+type badRequest struct {
+	method, path, contentType, body string
+	status                          int
+	code                            string
+}
+
+func badRequests() map[string]badRequest {
 	const find, show = "/wxgate/users/find", "/wxgate/users/show"
-	for name, tt := range map[string]struct {
-		method, path, contentType, body string
-		status                          int
-		code                            string
-	}{
+	return map[string]badRequest{
 		"a route there is not":        {"GET", "/wxgate/nonsense", "", "", 404, "not_found"},
 		"the root":                    {"GET", "/wxgate/", "", "", 404, "not_found"},
 		"another method":              {"GET", find, "", "", 405, "method_not_allowed"},
@@ -53,7 +53,14 @@ func TestAdminRoutesRefuseWhatTheyDoNotTake(t *testing.T) {
 		"a repair of nothing":         {"POST", "/wxgate/repair", "application/json", `{"appid":"wx0","dry_run":true}`, 404, "unknown_app"},
 		"a repair in a hurry":         {"POST", "/wxgate/repair", "application/json", `{"appid":"` + shopApp + `","rate":51,"dry_run":true}`, 400, "malformed"},
 		"no app to rebind":            {"POST", "/wxgate/apps/rebind", "application/json", `{"reason":"x"}`, 400, "malformed"},
-	} {
+	}
+}
+
+// TestAdminRoutesRefuseWhatTheyDoNotTake, each with a problem document whose
+// code a program can go by.
+func TestAdminRoutesRefuseWhatTheyDoNotTake(t *testing.T) {
+	g := newGateway(t, "", nil)
+	for name, tt := range badRequests() {
 		t.Run(name, func(t *testing.T) {
 			status, header, body := g.ask(tt.method, tt.path, tt.contentType, tt.body)
 			var p struct {

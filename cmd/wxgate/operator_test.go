@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // logIn takes a WeChat browser through the login page and returns the member.
@@ -61,6 +62,7 @@ func TestRevokedAndCancelledTakeEffectAtOnce(t *testing.T) {
 	if said := page(); strings.HasPrefix(said, "member") {
 		t.Errorf("revoked, and still %s", said)
 	}
+	nextSecond()
 	if again := g.logIn(li); again != member {
 		t.Errorf("his WeChat account opens %s, not %s", again, member)
 	}
@@ -68,10 +70,15 @@ func TestRevokedAndCancelledTakeEffectAtOnce(t *testing.T) {
 	if said := page(); strings.HasPrefix(said, "member") {
 		t.Errorf("cancelled, and still %s", said)
 	}
+	nextSecond()
 	if again := g.logIn(li); again == member {
 		t.Errorf("the cancelled account is open again")
 	}
 }
+
+// nextSecond waits for it: sessions know their birth in seconds, and those of the
+// second in which they were revoked are dead.
+func nextSecond() { time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) }
 
 // TestFollowPrintsEventsAsTheyCome, each as one line, until it is interrupted.
 func TestFollowPrintsEventsAsTheyCome(t *testing.T) {
