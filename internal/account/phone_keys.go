@@ -65,19 +65,25 @@ type phone struct {
 	keys   *phoneKeys
 }
 
-// phone prepares a number, as ParsePhone returns it, for comparing and storing.
+// phone prepares a number for comparing and storing, if it is one as ParsePhone
+// returns it.
 func (db *DB) phone(p Phone) (phone, error) {
 	if p == "" {
 		return phone{}, nil
-	}
-	keys := db.phoneKeys.Load()
-	if keys == nil {
-		return phone{}, errPhonesLocked
 	}
 	if same, err := ParsePhone(string(p)); err != nil {
 		return phone{}, err
 	} else if same != p {
 		return phone{}, errors.New("a phone number is not in the form of E.164")
+	}
+	return db.parsedPhone(p)
+}
+
+// parsedPhone prepares a number that ParsePhone has just returned.
+func (db *DB) parsedPhone(p Phone) (phone, error) {
+	keys := db.phoneKeys.Load()
+	if keys == nil {
+		return phone{}, errPhonesLocked
 	}
 	mac := hmac.New(sha256.New, keys.index)
 	mac.Write([]byte(p))

@@ -199,7 +199,7 @@ func (db *DB) parsePhone(text string) (phone, error) {
 	if err != nil {
 		return phone{}, err
 	}
-	return db.phone(number)
+	return db.parsedPhone(number)
 }
 
 // secondsBefore separates Unix seconds from milliseconds: as seconds it is the
