@@ -3,86 +3,119 @@ package account
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"time"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
-// crashVictim makes this test binary a process that links visitors, tells each
-// one only when he is acknowledged, and waits to be killed.
+// crashVictim makes this test binary a process that does what people and
+// operators do, says so only when it was answered, and waits to be killed.
 const crashVictim = "WXGATE_TEST_CRASH_VICTIM"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(crashVictim); path != "" {
-		fmt.Fprintln(os.Stderr, linkForever(path))
+	if url := os.Getenv(crashVictim); url != "" {
+		fmt.Fprintln(os.Stderr, liveOn(url))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-func linkForever(path string) error {
-	db, err := Open(context.Background(), Config{URL: "sqlite:" + path})
+const forever = 1 << 40
+
+func liveOn(url string) error {
+	db, err := Open(context.Background(), Config{URL: url})
 	if err != nil {
 		return err
 	}
-	for i := 0; ; i++ {
-		in := proved("oa", fmt.Sprint("x", i), fmt.Sprint("X", i)).login()
-		in.UserID, in.UserKind, in.UserBorn = fmt.Sprint("V", os.Getpid(), "-", i), Guest, time.Now()
-		in.OpenID += in.UserID
-		in.UnionID += in.UserID
-		out, err := db.Link(context.Background(), Rules{}, in)
-		if err != nil {
-			return err
-		}
-		fmt.Println(in.OpenID, in.UnionID, out.UserID, in.UserID)
+	if err := db.Unlock(context.Background(), secrets{"first"}); err != nil {
+		return err
 	}
+	var out sync.Mutex
+	c := &crowd{instances: []*DB{db}, linking: OneToOne, answered: func(events []Event) {
+		out.Lock()
+		defer out.Unlock()
+		for _, e := range events {
+			fmt.Println(e.ID, e.Type, e.Subject)
+		}
+	}}
+	errs := make(chan error)
+	for i := range 4 {
+		go func() { errs <- c.work(context.Background(), uint64(os.Getpid()*4+i), forever) }()
+	}
+	return <-errs
 }
 
-// kill -9 in the middle of whatever is under way: what was acknowledged is
-// there with its events, and nothing is half there.
-func TestKilledInTheMiddleNothingAcknowledgedIsLost(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "crash.db")
-	var acknowledged []string
-	for round := range 4 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), crashVictim+"="+path)
-		stdout, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
-		lines := bufio.NewScanner(stdout)
-		for n := 0; n < 20+7*round && lines.Scan(); n++ {
-			acknowledged = append(acknowledged, lines.Text())
-		}
-		must(t, cmd.Process.Kill())
-		for lines.Scan() { // acknowledged before the kill, read after it
-			if f := strings.Fields(lines.Text()); len(f) == 4 {
-				acknowledged = append(acknowledged, lines.Text())
+// Killed in the middle of whatever is under way: what was answered is there,
+// and nothing is half there.
+func TestAProcessIsKilled(t *testing.T) {
+	onEachURL(t, func(t *testing.T, url string) {
+		var answered []Event
+		for round := range 3 {
+			victim := exec.Command(os.Args[0])
+			victim.Env = append(os.Environ(), crashVictim+"="+url)
+			stdout, err := victim.StdoutPipe()
+			must(t, err)
+			victim.Stderr = os.Stderr
+			must(t, victim.Start())
+			lines := bufio.NewScanner(stdout)
+			for n := 0; lines.Scan(); n++ { // also what it said before it died
+				if f := strings.Split(lines.Text(), " "); len(f) == 3 {
+					answered = append(answered, Event{ID: f[0], Type: EventType(f[1]), Subject: f[2]})
+				}
+				if n == 40+30*round {
+					must(t, victim.Process.Kill())
+				}
 			}
+			_ = victim.Wait() // killed
+			db := openURL(t, url)
+			checkInvariants(t, db)
+			checkStored(t, db, answered)
 		}
-		_ = cmd.Wait() // killed
-	}
-	db, err := Open(t.Context(), Config{URL: "sqlite:" + path})
-	must(t, err)
-	defer db.Close()
-	diff(t, "integrity", []string{"ok"}, linesOf(t, db, `PRAGMA integrity_check`))
-	checkInvariants(t, db)
-	if len(acknowledged) < 80 {
-		t.Fatalf("only %d links were acknowledged", len(acknowledged))
-	}
-	ids := map[string]bool{}
-	for _, line := range acknowledged {
-		f := strings.Fields(line)
-		diff(t, "the link of "+line, []string{f[2]}, linesOf(t, db, `SELECT u.user_id FROM wxgate_identity i
-			JOIN wxgate_unionid u ON u.scope = i.scope AND u.unionid = i.unionid WHERE i.openid = ? AND i.unionid = ?`, f[0], f[1]))
-		diff(t, "the events of "+line, []string{"identity.linked", "user.created", "user.merged"},
-			linesOf(t, db, `SELECT type FROM wxgate_event WHERE subject = ? ORDER BY type`, f[2]))
-		if ids[f[2]] {
-			t.Errorf("%s was given to two people", f[2])
+		if len(answered) < 150 {
+			t.Errorf("only %d events were answered", len(answered))
 		}
-		ids[f[2]] = true
+	})
+}
+
+// The same when the database is killed. Whoever waited for an answer gets an
+// error, and the next one is served as soon as the database is there again.
+func TestADatabaseServerIsKilled(t *testing.T) {
+	for _, e := range []dbtest.Engine{dbtest.Postgres, dbtest.MariaDB} {
+		t.Run(string(e), func(t *testing.T) {
+			server := dbtest.Start(t, e)
+			db := openURL(t, server.Database(t))
+			var answered []Event
+			c := &crowd{instances: []*DB{db}, linking: OneToOne}
+			for round := range 3 {
+				seen := 0
+				c.answered = func(events []Event) {
+					c.lock.Lock()
+					defer c.lock.Unlock()
+					answered = append(answered, events...)
+					if seen += len(events); seen > 60 && seen-len(events) <= 60 {
+						server.Kill()
+					}
+				}
+				errs := make([]error, 8)
+				var wg sync.WaitGroup
+				for i := range errs {
+					wg.Go(func() { errs[i] = c.work(context.Background(), uint64(100*round+i), forever) })
+				}
+				wg.Wait()
+				if errors.Join(errs...) == nil {
+					t.Error("nobody has noticed")
+				}
+				server.Restart(t)
+				must(t, db.Ping(t.Context()))
+				checkInvariants(t, db)
+				checkStored(t, db, answered)
+			}
+		})
 	}
 }

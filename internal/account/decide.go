@@ -134,9 +134,9 @@ func (d *decider) finish() {
 	default:
 		d.code = CodeGuest
 	}
-	// A guest's visit is not kept, and neither is a refused one, which writes
-	// nothing but its conflict.
-	if d.kind == Member && d.conflict == nil && !d.in.Unattended {
+	// A guest's visit is not kept. G2 writes nothing but its conflict.
+	quarantined := d.code == CodeUnionIDChanged || d.code == CodeOpenIDChanged
+	if d.kind == Member && !quarantined && !d.in.Unattended {
 		if u := d.find(d.serve); u != nil && d.now.Sub(u.lastSeen) >= seenInterval {
 			d.seen = u
 		}

@@ -81,9 +81,9 @@ func (m *model) brokenUsers() (what []string) {
 	return what
 }
 
-// untold says what the events of a database do not tell of its accounts, or tell
-// wrongly. Who was merged at time 1 was so from the beginning.
-func untold(t testing.TB, db *DB) (what []string) {
+// readUntold says what the events of a database do not tell of its accounts, or
+// tell wrongly. Who was merged at time 1 was so from the beginning.
+func readUntold(t testing.TB, db querier) (what []string) {
 	say := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
 	merged, created, opened := map[string][]Merged{}, map[string]int{}, map[string]int{}
 	aliases := map[string][]string{} // in the last one
@@ -135,7 +135,8 @@ func untold(t testing.TB, db *DB) (what []string) {
 // checkInvariants holds after every change, whatever came before.
 func checkInvariants(t testing.TB, db *DB) {
 	t.Helper()
-	for _, what := range append(loadModel(t, db).broken(), untold(t, db)...) {
+	m, untold := loadModel(t, db)
+	for _, what := range append(m.broken(), untold...) {
 		t.Error(what)
 	}
 }

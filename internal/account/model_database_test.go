@@ -55,12 +55,12 @@ func (w *twin) link(in Input) (Outcome, error) {
 
 // differs compares an outcome, what was told, and all that is stored.
 func (w *twin) differs(want, got Outcome, events []Event) string {
-	stored := loadModel(w, w.db, knownPhones()...)
+	stored, untold := loadModel(w, w.db, knownPhones()...)
 	line := func(o Outcome) string {
 		return fmt.Sprintf("%s %q %s %d unionid %q", o.Code, o.UserID, o.Kind, max(o.Born.Unix(), 0), o.UnionID)
 	}
 	tables := slices.Concat([]string{line(want)}, sorted(w.m.told), w.m.stored(), w.m.openConflicts())
-	database := slices.Concat([]string{line(got)}, sorted(w.said(events)), stored.stored(), stored.openConflicts(), stored.broken(), untold(w, w.db))
+	database := slices.Concat([]string{line(got)}, sorted(w.said(events)), stored.stored(), stored.openConflicts(), stored.broken(), untold)
 	if slices.Equal(tables, database) {
 		return ""
 	}

@@ -175,6 +175,9 @@ func (v *modelVisit) quarantine() string {
 // mergeFree takes the session's free guest and the openid's visitor along.
 func (v *modelVisit) mergeFree(to string) {
 	visitor := v.ownGuest()
+	if len(v.rowsOf(visitor)) > 0 { // the unionid's own, and stays it
+		visitor = ""
+	}
 	delete(v.visitors, v.at)
 	if v.guest() && v.free(v.user, v.at) && v.user != visitor {
 		v.merge(v.user, to)
@@ -290,7 +293,9 @@ func (v *modelVisit) outcome(user string, code Code) Outcome {
 	switch {
 	case v.member(user):
 		out.Kind, known = Member, CodeOK
-		v.users[user].seen = v.now
+		if v.refused != CodeUnionIDChanged && v.refused != CodeOpenIDChanged { // G2 writes nothing
+			v.users[user].seen = v.now
+		}
 	case user != "":
 		out.Kind, out.Born = Guest, v.bornAt(user)
 	}

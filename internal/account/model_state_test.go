@@ -1,22 +1,39 @@
 package account
 
 import (
+	"context"
 	"database/sql"
+	"encoding/json"
 	"strings"
 	"testing"
 )
 
-// loadModel reads all accounts of a database into a model. Of phones only those
-// are known by their number that are given.
-func loadModel(t testing.TB, db *DB, phones ...Phone) *model {
+// loadModel reads all accounts of a database, as they are at one moment, into a
+// model, and what their events do not tell. Of phones only those are known by
+// their number that are given.
+func loadModel(t testing.TB, db *DB, phones ...Phone) (m *model, untold []string) {
 	t.Helper()
-	m := newModel(Rules{})
+	tx, err := db.read.BeginTx(context.Background(), &db.reads)
+	must(t, err)
+	defer func() { must(t, tx.Rollback()) }()
+	m = loadAccounts(t, tx, phoneNumbers(t, db, phones))
+	return m, readUntold(t, tx)
+}
+
+// phoneNumbers are numbers by their keys.
+func phoneNumbers(t testing.TB, db *DB, phones []Phone) map[string]Phone {
 	numbers := map[string]Phone{}
 	for _, p := range phones {
 		kept, err := db.phone(p)
 		must(t, err)
 		numbers[kept.key] = p
 	}
+	return numbers
+}
+
+func loadAccounts(t testing.TB, db querier, numbers map[string]Phone) *model {
+	t.Helper()
+	m := newModel(Rules{})
 	eachRow(t, db, `SELECT id, kind, created, last_seen, merged_into, cancelled, phone_key, phone_sealed FROM wxgate_user`, func(scan func(...any)) {
 		var id, kind string
 		var created, seen int64
@@ -62,9 +79,9 @@ func loadModel(t testing.TB, db *DB, phones ...Phone) *model {
 	return m
 }
 
-func eachRow(t testing.TB, db *DB, query string, do func(scan func(...any))) {
+func eachRow(t testing.TB, db querier, query string, do func(scan func(...any))) {
 	t.Helper()
-	rows, err := db.read.Query(query)
+	rows, err := db.QueryContext(context.Background(), query)
 	must(t, err)
 	defer rows.Close()
 	for rows.Next() {
@@ -91,6 +108,11 @@ func storeModel(t testing.TB, db *DB, m *model) {
 			}
 			exec(`INSERT INTO wxgate_user (id, kind, created, last_seen, merged_into, merged_at, cancelled) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 				id, string(u.kind), millis(u.born), millis(u.seen), text(u.into), sql.NullInt64{Int64: 1, Valid: replaced}, sql.NullInt64{Int64: 1, Valid: u.cancelled})
+			if replaced {
+				told, err := json.Marshal(Merged{From: id, To: u.into, Reason: "proved", Aliases: m.aliases(u.into)})
+				must(t, err)
+				exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, ?, ?, 1, ?)`, "given "+id, string(EventUserMerged), u.into, string(told))
+			}
 		}
 	}
 	for union, owner := range m.owners {

@@ -296,6 +296,13 @@ func TestAKnownMembersVisitIsNotedOnceADay(t *testing.T) {
 	})
 }
 
+// Somebody who is refused a thing was here all the same.
+func TestARefusedMembersVisitIsNoted(t *testing.T) {
+	w := newWorld(t, Rules{}, "member U1", "phone U1 p1", "idle U1", "identity oa x X U1", "member U2", "phone U2 p2")
+	diff(t, "refused", "U1, phone_owned_by_other_user, opened", w.said(w.link(at("oa", "x").with("p2"))))
+	diff(t, "by phone alone", "U1, ok", w.said(w.link(Input{Outside: true}.with("p1"))))
+}
+
 func TestAGuestsVisitIsNotNoted(t *testing.T) {
 	w := newWorld(t, Rules{}, "guest V1 1", "identity oa x X V1", "guest V2 2", "visitor oa y V2")
 	before := w.everything()
