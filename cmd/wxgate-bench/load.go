@@ -62,8 +62,6 @@ type outcome struct {
 	p50, p99 time.Duration // only measured with a rate
 }
 
-func (o outcome) perSecond() float64 { return float64(o.requests) / o.elapsed.Seconds() }
-
 // run sends requests over all connections until the time is over.
 func (c *client) run(ctx context.Context, l load) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.duration)

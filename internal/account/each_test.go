@@ -20,19 +20,6 @@ func onEach(t *testing.T, f func(*testing.T, opener)) {
 	}
 }
 
-// onEachAlone is onEach for tests in which time stands still: what belongs to
-// their time, as connections do, cannot be used outside, nor the other way
-// round. Each such test has one database of its own.
-func onEachAlone(t *testing.T, f func(*testing.T, opener)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, newDB) })
-	for _, e := range []dbtest.Engine{dbtest.Postgres, dbtest.MariaDB} {
-		t.Run(string(e), func(t *testing.T) {
-			url := dbtest.Shared(t, e).Database(t)
-			f(t, func(t testing.TB) *DB { return openURL(t, url) })
-		})
-	}
-}
-
 // idle are databases that tests have used and emptied: a schema takes a server
 // longer to make than most tests take. They are open, to the end of the process.
 var idle struct {

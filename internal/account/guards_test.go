@@ -56,7 +56,6 @@ func (in Input) outside() Input              { in.Outside, in.InBrowser = true, 
 
 func (in Input) asGuest() Input          { in.UserKind, in.UserBorn = Guest, birthday(1); return in }
 func (in Input) with(phone string) Input { in.Phone = phoneNumber(phone); return in }
-func (in Input) consented() Input        { in.Consented = true; return in }
 
 func phoneMode() Rules { return Rules{FirstLogin: FirstLoginWeChatPhone} }
 func off() Rules       { return Rules{FirstLogin: FirstLoginWeChatPhone, GuestsOff: true} }

@@ -20,7 +20,7 @@ func manyRows() int {
 	return f.Value.(flag.Getter).Get().(int)
 }
 
-func init() { flag.Int("import.rows", 100_000, "rows of the large import") }
+func init() { flag.Int("import.rows", 20_000, "rows of the large import") }
 
 // manyPeople writes a file of n rows: everybody has an openid, most a unionid,
 // some a phone.
