@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -13,6 +14,8 @@ type reading struct {
 	*strings.Reader
 	first func()
 }
+
+func (*reading) Close() error { return nil }
 
 func (b *reading) Read(p []byte) (int, error) {
 	if b.first != nil {
@@ -32,31 +35,41 @@ func TestReloadClosesNoDatabaseUnderAnOperator(t *testing.T) {
 	member := rg.shop.only(t).header.Get("X-User-ID")
 	next := rg.config("database sqlite:"+filepath.Join(rg.dir, "other.db"), site)
 
-	show := func(first func()) *httptest.ResponseRecorder {
+	show := func(first func()) (status int, answer string) {
 		t.Helper()
-		r := httptest.NewRequest(http.MethodPost, "/wxgate/users/show", &reading{strings.NewReader(`{"user_id":"` + member + `"}`), first})
-		r.Header.Set("Content-Type", typeJSON)
-		w := httptest.NewRecorder()
-		if err := (adminAPI{}).Routes()[0].Handler.ServeHTTP(w, r); err != nil {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = &reading{strings.NewReader(`{"user_id":"` + member + `"}`), first}
+			if err := (adminAPI{}).Routes()[0].Handler.ServeHTTP(w, r); err != nil {
+				t.Error(err)
+			}
+		}))
+		defer server.Close()
+		resp, err := http.Post(server.URL+"/wxgate/users/show", typeJSON, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return w
-	}
-	w := show(func() {
-		if err := reload(t, next); err != nil {
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
 			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	status, answer := show(func() {
+		if err := reload(t, next); err != nil {
+			t.Error(err)
 		}
 		if n := openDatabases(); n != 2 {
 			t.Errorf("%d databases are open during the call", n)
 		}
 	})
-	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"id":"`+member+`"`) {
-		t.Errorf("answered %d %s", w.Code, w.Body)
+	if status != http.StatusOK || !strings.Contains(answer, `"id":"`+member+`"`) {
+		t.Errorf("answered %d %s", status, answer)
 	}
 	if n := openDatabases(); n != 1 {
 		t.Errorf("%d databases are open after it", n)
 	}
-	if w := show(nil); w.Code != http.StatusNotFound {
-		t.Errorf("the next call is answered by the old database: %d %s", w.Code, w.Body)
+	if status, answer := show(nil); status != http.StatusNotFound {
+		t.Errorf("the next call is answered by the old database: %d %s", status, answer)
 	}
 }
