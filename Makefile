@@ -6,7 +6,7 @@ SHELL := /bin/sh
 # is there; without a command dpkg is asked. The race detector needs a C
 # compiler, the verifiers of docs/backends.md need their languages; of the
 # databases only the programs are used, by private servers.
-DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-fpm nodejs:node \
+DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
 	postgresql mariadb-server
 

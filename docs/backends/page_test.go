@@ -42,8 +42,8 @@ func TestPageShowsTheTestedFiles(t *testing.T) {
 		}
 		shown++
 	}
-	if want := len(runtimes()) + 2; shown != want {
-		t.Errorf("%d files, want a verifier for each language, claim-rows.php and handle-event.php, %d", shown, want)
+	if want := len(runtimes()) + 4; shown != want {
+		t.Errorf("%d files, want a verifier for each language, claim-rows.php, handle-event.php and two receivers, %d", shown, want)
 	}
 }
 
