@@ -24,8 +24,9 @@ type RebindReport struct {
 	Elsewhere int `json:"elsewhere"`
 }
 
-// rebindBatch rows change in one transaction.
-const rebindBatch = 500
+// rebindBatch rows change in one transaction. With 500 it took longer, and a
+// login beside it waited ten times as long.
+const rebindBatch = 100
 
 // Rebind lets go of the unionids of an app that was bound to another Open
 // Platform account (O5). Members stand in imported rows and guests in visitor
