@@ -94,7 +94,7 @@ func (a *applier) closeMade() error {
 	if made[0] == made[1] && made[1] == made[2] { // nothing
 		return nil
 	}
-	over, err := readConflictRecords(a.ctx, a.tx, `WHERE wants IN (?, ?, ?) AND open_as IS NOT NULL`, nil, made...)
+	over, err := readConflictRecords(a.ctx, a.tx, `WHERE wants IN (?, ?, ?) AND open_as IS NOT NULL`, made...)
 	if err != nil {
 		return err
 	}

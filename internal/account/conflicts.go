@@ -27,7 +27,7 @@ func (db *DB) Conflicts(ctx context.Context, closed bool, page Page) ([]Conflict
 	}
 	return readConflictRecords(ctx, db.read, `WHERE `+state+` AND (? = '' OR EXISTS (
 		SELECT 1 FROM wxgate_conflict p WHERE p.id = ? AND (wxgate_conflict.opened < p.opened OR wxgate_conflict.opened = p.opened AND wxgate_conflict.id < p.id)))
-		ORDER BY opened DESC, id DESC LIMIT ?`, nil, page.After, page.After, page.limit())
+		ORDER BY opened DESC, id DESC LIMIT ?`, page.After, page.After, page.limit())
 }
 
 // namesUsers selects the conflicts whose parties are users. The others are about
@@ -35,40 +35,32 @@ func (db *DB) Conflicts(ctx context.Context, closed bool, page Page) ([]Conflict
 const namesUsers = `WHERE code IN ('` + string(CodeRepairConflict) + `', '` + string(CodePhoneOwnedByOtherUser) + `', '` +
 	string(CodePhoneBoundToOtherWeChat) + `', '` + string(CodeWeChatBoundToOtherUser) + `', '` + string(CodeUserIDBoundToOtherWeChat) + `')`
 
-// readConflictRecords reads the conflicts that a clause selects and keep wants;
-// nil wants all.
-func readConflictRecords(ctx context.Context, q querier, clause string, keep func(ConflictRecord) bool, args ...any) ([]ConflictRecord, error) {
+// readConflictRecords reads the conflicts that a clause selects.
+func readConflictRecords(ctx context.Context, q querier, clause string, args ...any) ([]ConflictRecord, error) {
 	rows, err := q.QueryContext(ctx, `SELECT id, code, parties, appid, openid, opened, closed FROM wxgate_conflict `+clause, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading conflicts: %w", err)
 	}
-	defer rows.Close()
-	all := []ConflictRecord{}
-	for rows.Next() {
-		var c ConflictRecord
+	return collect(rows, func(c *ConflictRecord) error {
 		var parties string
 		var opened int64
 		var closed sql.NullInt64
-		if err := rows.Scan(&c.ID, &c.Code, &parties, &c.AppID, &c.OpenID, &opened, &closed); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&c.ID, &c.Code, &parties, &c.AppID, &c.OpenID, &opened, &closed)
 		c.Parties, c.Opened = strings.Split(parties, "\n"), fromMillis(opened)
 		if closed.Valid {
 			at := fromMillis(closed.Int64)
 			c.Closed = &at
 		}
-		if keep == nil || keep(c) {
-			all = append(all, c)
-		}
-	}
-	return all, rows.Err()
+		return err
+	})
 }
 
 // openConflictsOf reads the open conflicts that name all of some users.
 func openConflictsOf(ctx context.Context, q querier, ids ...string) ([]ConflictRecord, error) {
-	return readConflictRecords(ctx, q, namesUsers+` AND open_as IS NOT NULL ORDER BY opened, id`, func(c ConflictRecord) bool {
-		return !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(c.Parties, id) })
-	})
+	all, err := readConflictRecords(ctx, q, namesUsers+` AND open_as IS NOT NULL ORDER BY opened, id`)
+	return slices.DeleteFunc(all, func(c ConflictRecord) bool {
+		return slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(c.Parties, id) })
+	}), err
 }
 
 // closeConflicts closes open conflicts that are over.
@@ -90,7 +82,7 @@ func (c *change) closeConflicts(over []ConflictRecord) error {
 // Errors: ErrUnknownConflict, ErrNoReason.
 func (db *DB) CloseConflict(ctx context.Context, id string, by By) error {
 	_, err := db.operate(ctx, by, func(c *change) error {
-		found, err := readConflictRecords(ctx, c.tx, `WHERE id = ?`, nil, id)
+		found, err := readConflictRecords(ctx, c.tx, `WHERE id = ?`, id)
 		switch {
 		case err != nil:
 			return err
@@ -102,7 +94,7 @@ func (db *DB) CloseConflict(ctx context.Context, id string, by By) error {
 		if err := c.closeConflicts(found); err != nil {
 			return err
 		}
-		return c.record(by, ActionCloseConflict, id, found[0].Conflict)
+		return c.record(by, deed{ActionCloseConflict, id, found[0].Conflict})
 	})
 	if err != nil {
 		return fmt.Errorf("closing a conflict: %w", err)

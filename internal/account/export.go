@@ -36,7 +36,7 @@ func (db *DB) Export(ctx context.Context, cfg ExportConfig) (rows int, err error
 		return 0, fmt.Errorf("exporting: %w", err)
 	}
 	if _, err := db.operate(ctx, cfg.By, func(c *change) error {
-		return c.record(cfg.By, ActionExport, "", map[string]bool{"phones": cfg.Phones})
+		return c.record(cfg.By, deed{ActionExport, "", map[string]bool{"phones": cfg.Phones}})
 	}); err != nil {
 		return 0, fmt.Errorf("exporting: %w", err)
 	}

@@ -115,7 +115,7 @@ func (c *change) mergeMembers(rules Rules, p mergePlan, by By) error {
 	if err := c.closeConflicts(p.conflicts); err != nil {
 		return err
 	}
-	return c.record(by, ActionMerge, to.id, map[string]any{"from": from.id, "to": to.id, "identities": p.from.rows})
+	return c.record(by, deed{ActionMerge, to.id, map[string]any{"from": from.id, "to": to.id, "identities": p.from.rows}})
 }
 
 // releasePhone frees a user's phone, if he has one.

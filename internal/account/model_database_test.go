@@ -81,6 +81,9 @@ func (w *twin) said(events []Event) (said []string) {
 			aliases[d.To] = d.Aliases
 		case Linked:
 			if e.Type == EventIdentityUnlinked {
+				if d.UnionID == "" { // the openid stood in for it
+					d.UnionID = d.OpenID
+				}
 				said = append(said, fmt.Sprintf("%s %s", e.Type, d.UnionID))
 			} else {
 				said = append(said, fmt.Sprintf("%s %s/%s", e.Type, d.AppID, d.OpenID))

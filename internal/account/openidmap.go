@@ -69,7 +69,7 @@ func (db *DB) MapOpenIDs(ctx context.Context, m OpenIDMap) (MapReport, error) {
 		if m.DryRun {
 			return errDryRun
 		}
-		return c.record(m.By, ActionMapOpenIDs, m.app(), r)
+		return c.record(m.By, deed{ActionMapOpenIDs, m.app(), r})
 	})
 	if err != nil && !errors.Is(err, errDryRun) {
 		return MapReport{}, fmt.Errorf("importing an openid map: %w", err)

@@ -96,17 +96,24 @@ func holds(ctx context.Context, q querier, who *user) (holding, error) {
 	return holding{who, rows}, err
 }
 
+// deed is what is recorded of an operation.
+type deed struct {
+	action  Action
+	subject string
+	detail  any // as JSON
+}
+
 // record writes down what an operator does, where one does it.
-func (c *change) record(by By, action Action, subject string, detail any) error {
+func (c *change) record(by By, d deed) error {
 	if !by.Operator {
 		return nil
 	}
-	raw, err := json.Marshal(detail)
+	raw, err := json.Marshal(d.detail)
 	if err != nil {
 		return fmt.Errorf("encoding an operation: %w", err)
 	}
 	err = c.exec(`INSERT INTO wxgate_operation (id, time, action, subject, reason, operator, detail) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		rand.Text(), millis(c.at), string(action), subject, by.Reason, by.Name, string(raw))
+		rand.Text(), millis(c.at), string(d.action), d.subject, by.Reason, by.Name, string(raw))
 	if err != nil {
 		return fmt.Errorf("recording an operation: %w", err)
 	}

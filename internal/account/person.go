@@ -268,18 +268,18 @@ func (p *Person) readConflicts(ctx context.Context, q querier) ([]ConflictRecord
 	names := func(c ConflictRecord) bool {
 		return slices.ContainsFunc(c.Parties, func(party string) bool { return mine[party] })
 	}
-	all, err := readConflictRecords(ctx, q, namesUsers, names)
+	all, err := readConflictRecords(ctx, q, namesUsers)
 	if err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(c ConflictRecord) bool { return !names(c) })
 	for _, r := range slices.Concat(p.Identities, p.Visitors) {
 		row := wantsRow(r.AppID, r.OpenID, "")
-		about, err := readConflictRecords(ctx, q, `WHERE wants >= ? AND wants < ?`, func(c ConflictRecord) bool { return !names(c) },
-			row, strings.TrimSuffix(row, "\n")+"\v") // \v follows \n
+		about, err := readConflictRecords(ctx, q, `WHERE wants >= ? AND wants < ?`, row, strings.TrimSuffix(row, "\n")+"\v") // \v follows \n
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, about...)
+		all = append(all, slices.DeleteFunc(about, names)...)
 	}
 	slices.SortFunc(all, func(a, b ConflictRecord) int { return cmp.Or(b.Opened.Compare(a.Opened), strings.Compare(b.ID, a.ID)) })
 	return all, nil

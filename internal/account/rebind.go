@@ -54,7 +54,7 @@ func (db *DB) Rebind(ctx context.Context, r Rebinding) (RebindReport, error) {
 			if after, done = last, last == ""; !first {
 				return nil
 			}
-			return c.record(r.By, ActionRebind, r.AppID, report)
+			return c.record(r.By, deed{ActionRebind, r.AppID, report})
 		})
 	}
 	if err != nil {

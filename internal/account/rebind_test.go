@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestRebind(t *testing.T) {
@@ -130,4 +132,46 @@ func TestVisitsAfterARebind(t *testing.T) {
 			})
 		}
 	})
+}
+
+// What an app's move or rebinding does to the sessions that are out there.
+func TestSessionsAfterAnAppHasChanged(t *testing.T) {
+	given := []string{"member U1", "identity oa x X U1", "guest V1 1", "merged V1 U1", "guest V2 2", "identity oa y Y V2", "guest V3 3", "visitor oa z V3", "guest V4 4", "visitor new z V4"}
+	rebind := func(w *world) error {
+		_, err := w.db.Rebind(w.t.Context(), Rebinding{AppID: "oa"})
+		return err
+	}
+	move := func(m OpenIDMap) func(*world) error {
+		return func(w *world) error {
+			_, err := w.db.MapOpenIDs(w.t.Context(), m)
+			return err
+		}
+	}
+	const proven = "member U1 previous V1"
+	for _, c := range []struct {
+		name           string
+		change         func(*world) error
+		proven         string // a replaced guest's session that the unionid proves
+		younger, heard string
+	}{
+		{"rebound", rebind, "dead", "guest V4", ""},
+		{"moved", move(moved("oa x new x", "oa y new y", "oa z new z")), proven, "guest V3 previous V4", "V4 V3"},
+		{"moved by another company", move(moved("oa x new x", "oa y new y", "oa z new z").retiring()), "dead", "guest V3 previous V4", "V4 V3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Rules{}, given...)
+				var heard []string
+				w.db.OnChange(func(inv Invalidation) { heard = append(heard, inv.UserID) })
+				w.exec(`UPDATE wxgate_user SET merged_at = ? WHERE id = 'V1'`, millis(time.Now()))
+				diff(t, "before", proven, w.resolved(SessionRef{UserID: "V1", Kind: Guest, UnionID: "X"}))
+				must(t, c.change(w))
+				diff(t, "the member's", proven, w.resolved(SessionRef{UserID: "U1", Kind: Member}))
+				diff(t, "a replaced guest's", c.proven, w.resolved(SessionRef{UserID: "V1", Kind: Guest, UnionID: "X"}))
+				diff(t, "a guest's", "guest V2", w.resolved(SessionRef{UserID: "V2", Kind: Guest, UnionID: "Y"}))
+				diff(t, "the younger's of two", c.younger, w.resolved(SessionRef{UserID: "V4", Kind: Guest}))
+				diff(t, "caches were told of", c.heard, strings.Join(heard, " "))
+			})
+		})
+	}
 }

@@ -137,7 +137,7 @@ func (r *repairer) record(ctx context.Context) error {
 		return nil
 	}
 	_, err := r.db.operate(ctx, r.cfg.By, func(c *change) error {
-		return c.record(r.cfg.By, ActionRepair, r.cfg.AppID, map[string]int{"waiting": r.report.Waiting})
+		return c.record(r.cfg.By, deed{ActionRepair, r.cfg.AppID, map[string]int{"waiting": r.report.Waiting}})
 	})
 	return err
 }

@@ -193,7 +193,7 @@ func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
 		if err := c.endSessions(who.id); err != nil {
 			return err
 		}
-		return c.record(by, ActionRevoke, who.id, struct{}{})
+		return c.record(by, deed{ActionRevoke, who.id, struct{}{}})
 	})
 	if err != nil {
 		return fmt.Errorf("revoking the sessions of a user: %w", err)

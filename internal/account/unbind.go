@@ -66,15 +66,18 @@ func (c *change) unbind(u Unbinding) (Outcome, error) {
 		return Outcome{}, err
 	}
 	for _, r := range gone {
-		err := c.emit(EventIdentityUnlinked, who.id, Linked{AppID: r.AppID, OpenID: r.OpenID, UnionID: r.UnionID})
-		if err != nil {
+		unlinked := Linked{AppID: r.AppID, OpenID: r.OpenID}
+		if !r.StandIn {
+			unlinked.UnionID = r.UnionID
+		}
+		if err := c.emit(EventIdentityUnlinked, who.id, unlinked); err != nil {
 			return Outcome{}, err
 		}
 	}
 	if err := c.endSessions(who.id); err != nil {
 		return Outcome{}, err
 	}
-	return out, c.record(u.By, ActionUnbind, who.id, map[string]any{"identities": gone})
+	return out, c.record(u.By, deed{ActionUnbind, who.id, map[string]any{"identities": gone}})
 }
 
 // among returns the rows of the one WeChat account that is named.
@@ -166,12 +169,12 @@ func (c *change) cancelNamed(x Cancelling) error {
 		return err
 	}
 	if h.who == nil {
-		return c.record(x.By, ActionCancel, x.AppID+"/"+x.OpenID, struct{}{})
+		return c.record(x.By, deed{ActionCancel, x.AppID + "/" + x.OpenID, struct{}{}})
 	}
 	if err := c.cancel(h.who); err != nil {
 		return err
 	}
-	return c.record(x.By, ActionCancel, h.who.id, struct{}{})
+	return c.record(x.By, deed{ActionCancel, h.who.id, struct{}{}})
 }
 
 // holds reads who is to be cancelled, with his rows. A WeChat account that has

@@ -100,6 +100,22 @@ func TestUnbind(t *testing.T) {
 	})
 }
 
+func TestUnbindTellsOfEachRow(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1", "phone U1 p1", "identity oa x X U1", "identity mp y X U1", "identity shop s s U1", "imported old i U1")
+		for _, openID := range []string{"x", "s", "i"} {
+			_, err := w.db.Unbind(t.Context(), Unbinding{UserID: "U1", OpenID: openID})
+			must(t, err)
+		}
+		diff(t, "events", []string{
+			`identity.unlinked U1 {"appid":"mp","openid":"y","unionid":"X"}`,
+			`identity.unlinked U1 {"appid":"oa","openid":"x","unionid":"X"}`,
+			`identity.unlinked U1 {"appid":"shop","openid":"s"}`,
+			`identity.unlinked U1 {"appid":"old","openid":"i"}`,
+		}, w.lines(`SELECT type || ' ' || subject || ' ' || data FROM wxgate_event ORDER BY written`))
+	})
+}
+
 func TestUnbindingTwiceChangesNothingMore(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		w := newWorldOn(t, open, Rules{}, "member U1", "phone U1 p1", "identity oa x X U1")
