@@ -14,7 +14,7 @@ import (
 func TestFind(t *testing.T) {
 	given := []string{
 		"member U1", "phone U1 p1", "identity oa x X U1", "identity mp x X U1", "identity shop s s U1", "imported old i U1",
-		"member U2", "merged U2 U1", "guest V1 1", "merged V1 U1", "guest V2 2", "visitor oa v V2", "identity oa n N -", "member U3", "cancelled U3",
+		"member U2", "merged U2 U1", "guest V1 1", "merged V1 U1", "guest V2 2", "visitor oa v V2", "visitor zz v V2", "identity oa n N -", "member U3", "cancelled U3",
 		"member X", // an id of the shop's own
 	}
 	onEach(t, func(t *testing.T, open opener) {
@@ -29,7 +29,7 @@ func TestFind(t *testing.T) {
 			"x":               "U1 by openid in mp; U1 by openid in oa",
 			"s":               "U1 by openid in shop",
 			"i":               "U1 by openid in old",
-			"v":               "V2 by openid in oa",
+			"v":               "V2 by openid in oa; V2 by openid in zz",
 			"n":               "",
 			"N":               "",
 			"nobody":          "",
@@ -96,6 +96,29 @@ func TestPersonIsEverythingThatIsKept(t *testing.T) {
 		if _, err := w.db.Person(ctx, "nobody"); !errors.Is(err, ErrUnknownUser) {
 			t.Errorf("nobody: %v", err)
 		}
+	})
+}
+
+func TestAPersonHasWhatHisReplacedIDsHad(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1", "member U2", "phone U2 p2")
+		ctx := t.Context()
+		w.link(proved("oa", "x", "X").as("V1"))           // V1's
+		w.link(proved("oa", "x", "X").as("U2"))           // U2's now
+		must(t, w.db.RevokeUser(ctx, "U2", byOperator())) // done to U2
+		_, err := w.db.Merge(ctx, w.rules, Merging{"U2", "U1", byOperator()})
+		must(t, err)
+		p, err := w.db.Person(ctx, "U1")
+		must(t, err)
+		diff(t, "person", strings.Join([]string{
+			"U1 member  cancelled false revoked false",
+			"identities oa/x/X",
+			"visitors",
+			"previous U2 V1",
+			"events identity.linked>V1 user.merged>U2 phone.unbound>U2 user.merged>U1",
+			"conflicts",
+			"operations merge revoke",
+		}, "\n"), inShort(p))
 	})
 }
 

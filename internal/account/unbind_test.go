@@ -28,6 +28,17 @@ func (w *world) did(out Outcome, err error) string {
 	return w.said(out)
 }
 
+// logged names the users whom the invalidation log names.
+func (w *world) logged() (ids []string) {
+	w.t.Helper()
+	all, err := w.db.Invalidations(w.t.Context(), 0)
+	must(w.t, err)
+	for _, inv := range all {
+		ids = append(ids, inv.UserID)
+	}
+	return ids
+}
+
 // operations is what is recorded of operators, oldest first.
 func (w *world) operations() []string {
 	w.t.Helper()
@@ -153,6 +164,7 @@ func TestUnbindingEndsAllSessions(t *testing.T) {
 		if len(heard) != 1 || heard[0].UserID != "U1" {
 			t.Errorf("caches were told %v", heard)
 		}
+		diff(t, "logged for others", []string{"U1"}, w.logged())
 		time.Sleep(time.Second)
 		if got := w.resolved(SessionRef{UserID: "U1", Kind: Member}); !strings.HasPrefix(got, "member U1") {
 			t.Errorf("a new session is %s", got)
@@ -225,6 +237,7 @@ func TestAfterCancellingAllIsFree(t *testing.T) {
 		if len(heard) != 1 || heard[0].UserID != "U1" {
 			t.Errorf("caches were told %v", heard)
 		}
+		diff(t, "logged for others", []string{"U1"}, w.logged())
 		time.Sleep(time.Minute)
 		for _, ref := range []SessionRef{
 			{UserID: "U1", Kind: Member}, {UserID: "U2", Kind: Member}, {UserID: "V1", Kind: Guest, UnionID: "X"},
