@@ -1,6 +1,7 @@
 package dbtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // process is a server in a folder of its own.
@@ -139,9 +141,32 @@ func (p *process) kill() {
 	<-p.ended
 }
 
+// freeze returns when every thread stands still: a signal is only on its way
+// when kill(2) returns.
 func (p *process) freeze() {
 	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
 	p.signal(syscall.SIGSTOP)
+	for _, pid := range p.all() {
+		for !stopped(pid) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// stopped says whether no thread of a process runs any more (proc(5)).
+func stopped(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, stat := range stats {
+		raw, err := os.ReadFile(stat)
+		if err != nil {
+			continue // has ended
+		}
+		_, state, _ := strings.Cut(string(raw[bytes.LastIndexByte(raw, ')')+1:]), " ")
+		if !strings.ContainsAny(state[:min(1, len(state))], "TtZX") {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *process) thaw() { p.signal(syscall.SIGCONT) }
