@@ -292,6 +292,7 @@ func (a *App) Start() error {
 		a.log.Warn("unionid is none: openids stand in for unionids, so that nobody is recognised across apps; "+
 			"bind the app to the Open Platform account of the others if it can be bound", "appid", appid)
 	}
+	a.shared.db.LogTo(a.log)
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
 	run := func(f func(context.Context)) { a.workers.Go(func() { f(ctx) }) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -115,5 +116,24 @@ func TestShopThatMakesNoIDsIsCountedAndSaidOnce(t *testing.T) {
 	}
 	if strings.Contains(log, "hush") || strings.Contains(log, hookSecret) {
 		t.Error("the log tells a secret")
+	}
+}
+
+// TestReboundAppAlarmsTheOperator changes the unionids of an app so often that
+// it must have been bound to another Open Platform account. The database is that
+// of the configuration before, the log is today's.
+func TestReboundAppAlarmsTheOperator(t *testing.T) {
+	rg := newRig(t)
+	for range 2 {
+		rg.start("GATE\nreverse_proxy SHOP")
+	}
+	for i := range 21 {
+		in := account.Input{AppID: testAppID, OpenID: "o" + strconv.Itoa(i), UnionID: "u" + strconv.Itoa(i)}
+		seeLink(rg, in)
+		in.UnionID = "other-" + in.UnionID
+		seeLink(rg, in)
+	}
+	if n := strings.Count(rg.log(), "was the app bound to another Open Platform account?"); n != 1 {
+		t.Errorf("%d alarms in the log, want 1", n)
 	}
 }

@@ -16,9 +16,8 @@ type Config struct {
 	// URL says where the database is: sqlite:<path of a file in a directory that
 	// exists>, postgres://user:password@host:port/database or mysql://... with
 	// the same parts (MySQL 8.0 or MariaDB 10.6 and later).
-	URL    string
-	IDs    IDConfig
-	Logger *slog.Logger // nil means none
+	URL string
+	IDs IDConfig
 }
 
 // DB is an account database. Its methods may be called by many goroutines. An
@@ -29,8 +28,8 @@ type DB struct {
 	write *sql.DB
 	read  *sql.DB // the same, where one pool can do both
 	ids   *idSource
-	log   *slog.Logger
 
+	log       atomic.Pointer[slog.Logger]
 	phoneKeys atomic.Pointer[phoneKeys] // nil before Unlock
 	onChange  atomic.Pointer[func(Invalidation)]
 	closing   sync.Once
@@ -40,14 +39,12 @@ type DB struct {
 // made (mode 0600) if there is none. The error says what to mend, and nothing of
 // a password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
 	src, d, err := locate(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d, log: cfg.Logger}
+	db := &DB{dialect: d}
+	db.LogTo(slog.New(slog.DiscardHandler))
 	if db.write, db.read, err = d.open(src); err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)
 	}
@@ -75,6 +72,10 @@ func (db *DB) Ping(ctx context.Context) error {
 	var one int
 	return db.read.QueryRowContext(ctx, `SELECT 1 FROM wxgate_id_block UNION ALL SELECT 1 LIMIT 1`).Scan(&one)
 }
+
+// LogTo makes the database log to l from now on, and to nothing before. An open
+// database outlives configurations, and each brings its own log.
+func (db *DB) LogTo(l *slog.Logger) { db.log.Store(l) }
 
 // OnChange lets f know, after each commit of this process, what caches have to
 // forget. There is one f; nil takes it away.

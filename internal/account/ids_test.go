@@ -157,8 +157,9 @@ func TestUserIDsAreOrderedTotally(t *testing.T) {
 
 func TestMoreThan20ChangedUnionIDsAnHourRaiseTheAlarmOnce(t *testing.T) {
 	var alarms recorder
-	db, err := Open(t.Context(), Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "alarm.db"), Logger: alarms.logger()})
+	db, err := Open(t.Context(), Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "alarm.db")})
 	must(t, err)
+	db.LogTo(alarms.logger())
 	defer db.Close()
 	for i := range 30 {
 		n := strconv.Itoa(i)

@@ -104,11 +104,9 @@ func TestNoPhoneNumberIsInTheDatabaseTheLogOrAnError(t *testing.T) {
 	dir := t.TempDir()
 	l := &phoneLife{t: t, log: new(bytes.Buffer), both: [2]Phone{"+8613912345678", "+8618687654321"}}
 	var err error
-	l.db, err = Open(t.Context(), Config{
-		URL:    "sqlite:" + filepath.Join(dir, "accounts.db"),
-		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	l.db, err = Open(t.Context(), Config{URL: "sqlite:" + filepath.Join(dir, "accounts.db")})
 	must(t, err)
+	l.db.LogTo(slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	defer l.db.Close()
 	must(t, l.db.Unlock(t.Context(), secrets{"first"}))
 	l.operate(l.logIn())
