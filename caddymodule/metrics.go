@@ -21,6 +21,8 @@ type metrics struct {
 	stripped  prometheus.Counter
 	logins    *prometheus.CounterVec
 	links     *prometheus.CounterVec
+	sms       *prometheus.CounterVec
+	carrier   string // of this configuration's codes
 	stores    *prometheus.CounterVec
 	wechat    *prometheus.CounterVec
 	wechatDur *prometheus.HistogramVec
@@ -37,6 +39,7 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		stripped: register(reg, prometheus.NewCounter(opts("stripped_headers_total", "Headers removed because they could pass for the gateway's."))),
 		logins:   register(reg, prometheus.NewCounterVec(opts("logins_total", "Ends of authorizations."), []string{"channel", "outcome"})),
 		links:    register(reg, prometheus.NewCounterVec(opts("links_total", "Account decisions."), []string{"code"})),
+		sms:      register(reg, prometheus.NewCounterVec(opts("sms_total", "Codes for phones."), []string{"carrier", "outcome"})),
 		stores:   register(reg, prometheus.NewCounterVec(opts("store_errors_total", "Failures of stores."), []string{"store"})),
 		wechat:   register(reg, prometheus.NewCounterVec(opts("wechat_requests_total", "Calls to WeChat."), []string{"api", "code"})),
 		wechatDur: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -75,6 +78,7 @@ func (m *metrics) Identified(d time.Duration)    { m.identify.Observe(d.Seconds(
 func (m *metrics) CacheHit()                     { m.hits.Inc() }
 func (m *metrics) Login(channel, outcome string) { m.logins.WithLabelValues(channel, outcome).Inc() }
 func (m *metrics) Link(code account.Code)        { m.links.WithLabelValues(string(code)).Inc() }
+func (m *metrics) SMS(outcome string)            { m.sms.WithLabelValues(m.carrier, outcome).Inc() }
 func (m *metrics) StoreError(store string)       { m.stores.WithLabelValues(store).Inc() }
 func (m *metrics) Stripped(headers int)          { m.stripped.Add(float64(headers)) }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/sms"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
@@ -41,6 +42,7 @@ type Config struct {
 	OfficialAccount wechat.App // for pages inside WeChat; zero: none
 	Account         account.Rules
 	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
+	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000
 	StaleFor        time.Duration // how long cached users outlive a lost database; default 10 minutes
 
 	ClaimOpenID  bool // put the openid into the assertion
@@ -63,6 +65,7 @@ type Deps struct {
 	Keys     *session.Keys
 	Signer   *assertion.Signer
 	JWKS     func() []byte // the published keys, ready to send
+	SMS      SMS           // nil: no phone can be verified
 	Metrics  Metrics
 	Log      *slog.Logger
 }
@@ -79,6 +82,13 @@ type Accounts interface {
 	Ping(ctx context.Context) error
 }
 
+// SMS is the carrier that codes are sent with.
+type SMS interface {
+	// Send hands a message over once, within sms.SendTimeout. Every error is an
+	// *sms.Error.
+	Send(ctx context.Context, m sms.Message) error
+}
+
 // Metrics counts what the gate does. Every argument comes from a closed set.
 type Metrics interface {
 	Request(level Level, outcome string)
@@ -86,6 +96,7 @@ type Metrics interface {
 	CacheHit()
 	Login(channel, outcome string)
 	Link(code account.Code)
+	SMS(outcome string) // one of SMSOutcomes
 	StoreError(store string)
 	Stripped(headers int)
 }
@@ -94,6 +105,7 @@ const (
 	defaultPrefix   = "/wxgate"
 	defaultMaxAge   = 30 * 24 * time.Hour
 	defaultStaleFor = 10 * time.Minute
+	defaultBudget   = 5000
 
 	storeTimeout  = 2 * time.Second // a request waits this long for a store
 	wechatTimeout = 5 * time.Second // and this long for WeChat
@@ -166,6 +178,9 @@ func (s *Site) setDefaults() {
 	}
 	if c.StaleFor == 0 {
 		c.StaleFor = defaultStaleFor
+	}
+	if c.SMSBudget == 0 {
+		c.SMSBudget = defaultBudget
 	}
 	if c.MintLimit == (limit.Limit{}) {
 		c.MintLimit = limit.Limit{Events: 6000, Window: 10 * time.Minute}

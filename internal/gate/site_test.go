@@ -61,8 +61,9 @@ func newRig(t *testing.T, opts ...option) *rig {
 	client, err := wechat.New(wechat.Config{API: rg.wechat.URL, Open: rg.wechat.URL, Logger: logger})
 	must(t, err)
 	t.Cleanup(client.Close)
-	db, err := account.Open(t.Context(), account.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "wxgate.db"), Logger: logger})
+	db, err := account.Open(t.Context(), account.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "wxgate.db")})
 	must(t, err)
+	db.LogTo(logger)
 	t.Cleanup(func() { db.Close() })
 	rg.db = &flakyAccounts{DB: db}
 	rg.store = &flakyStore{Store: session.NewMemory(session.MemoryConfig{})}
@@ -350,6 +351,7 @@ func (nopMetrics) CacheHit()                {}
 func (nopMetrics) Login(string, string)     {}
 func (nopMetrics) Link(account.Code)        {}
 func (nopMetrics) StoreError(string)        {}
+func (nopMetrics) SMS(string)               {}
 func (nopMetrics) Stripped(int)             {}
 
 // logBuffer collects the log, so that tests can look for secrets in it.
