@@ -5,10 +5,11 @@ SHELL := /bin/sh
 # Debian packages that the tests need, each with the command that shows that it
 # is there; without a command dpkg is asked. The race detector needs a C
 # compiler, the verifiers of docs/backends.md need their languages; of the
-# databases only the programs are used, by private servers.
+# databases only the programs are used, by private servers; script gives a
+# test a terminal.
 DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
-	postgresql mariadb-server
+	postgresql mariadb-server bsdutils:script
 
 FUZZTIME ?= 5s
 

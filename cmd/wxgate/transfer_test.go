@@ -21,21 +21,8 @@ func same(t *testing.T, what, want, got string) {
 	}
 }
 
-// A shop moves in: a dry run shows what will happen and what is wrong with the
-// file, the import does it, and the customer who comes is the one he was.
-func TestAShopMovesIn(t *testing.T) {
-	g := newGateway(t, "", nil)
-	li := g.wechat.OpenID("li", shopApp)
-	g.write("customers.csv", strings.Join([]string{
-		"id,mobile,openid,nickname",
-		"42,13800138000," + li + ",Li",
-		"43,138 0013 8000,oWang,Wang",
-		"44,,oZhao,Zhao",
-		",,oNobody,",
-		"46,12345,oSun,Sun",
-	}, "\n")+"\n")
-	args := []string{"import", "customers.csv", "--column", "user_id=id,phone=mobile", "--appid", shopApp}
-	const found = `
+// movingIn is what is said of the file of TestAShopMovesIn.
+const movingIn = `
 openid is the file's column openid
 phone is the file's column mobile
 user_id is the file's column id
@@ -60,8 +47,23 @@ Openids without a unionid; they are imported, and wait for it (without_unionid):
   line 3; user 43
   line 4; user 44
 `
+
+// A shop moves in: a dry run shows what will happen and what is wrong with the
+// file, the import does it, and the customer who comes is the one he was.
+func TestAShopMovesIn(t *testing.T) {
+	g := newGateway(t, "", nil)
+	li := g.wechat.OpenID("li", shopApp)
+	g.write("customers.csv", strings.Join([]string{
+		"id,mobile,openid,nickname",
+		"42,13800138000," + li + ",Li",
+		"43,138 0013 8000,oWang,Wang",
+		"44,,oZhao,Zhao",
+		",,oNobody,",
+		"46,12345,oSun,Sun",
+	}, "\n")+"\n")
+	args := []string{"import", "customers.csv", "--column", "user_id=id,phone=mobile", "--appid", shopApp}
 	got := g.do(append(args, "--dry-run", "--problems", "problems.ndjson")...)
-	same(t, "a dry run", "A dry run; nothing is changed.\n"+found, got.out)
+	same(t, "a dry run", "A dry run; nothing is changed.\n"+movingIn, got.out)
 	if got.code != 6 {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
@@ -78,7 +80,7 @@ Openids without a unionid; they are imported, and wait for it (without_unionid):
 		t.Errorf("nobody has said yes: exit %d %s%s", got.code, got.out, got.err)
 	}
 	got = g.do(append(args, "--reason", "moving in", "--yes")...)
-	same(t, "the import", "Done.\n"+found, got.out)
+	same(t, "the import", "Done.\n"+movingIn, got.out)
 	if got.code != 6 {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
