@@ -30,6 +30,21 @@ func TestAuthorizeURLToTheLetter(t *testing.T) {
 	}
 }
 
+func TestAuthorizeURLOfAWebsiteShowsAQRCode(t *testing.T) {
+	c, err := wechat.New(wechat.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := goodParams()
+	p.Scope = wechat.ScopeLogin
+	got, err := c.AuthorizeURL(p)
+	if !strings.HasPrefix(got, "https://open.weixin.qq.com/connect/qrconnect?appid="+p.AppID+"&redirect_uri=") ||
+		!strings.HasSuffix(got, "&response_type=code&scope=snsapi_login&state=St4te#wechat_redirect") || err != nil {
+		t.Errorf("error %v, URL %s", err, got)
+	}
+}
+
 func TestAuthorizeURLAtAnotherPlatform(t *testing.T) {
 	c, err := wechat.New(wechat.Config{Open: "http://127.0.0.1:9001/"})
 	if err != nil {
@@ -52,7 +67,7 @@ func TestAuthorizeURLRefusesWhatWeChatRefuses(t *testing.T) {
 		"a redirect URI of no page":  func(p *wechat.AuthorizeParams) { p.RedirectURI = "javascript:alert(1)" },
 		"a redirect URI with a hash": func(p *wechat.AuthorizeParams) { p.RedirectURI += "#/orders" },
 		"no scope":                   func(p *wechat.AuthorizeParams) { p.Scope = "" },
-		"the QR scope":               func(p *wechat.AuthorizeParams) { p.Scope = "snsapi_login" },
+		"a scope nobody knows":       func(p *wechat.AuthorizeParams) { p.Scope = "snsapi_all" },
 		"no state":                   func(p *wechat.AuthorizeParams) { p.State = "" },
 		"129 characters of state":    func(p *wechat.AuthorizeParams) { p.State = strings.Repeat("a", 129) },
 		"base64url state":            func(p *wechat.AuthorizeParams) { p.State = "ab-_" },

@@ -63,7 +63,8 @@ type profileAnswer struct {
 // cannot have one (snsapi_base, or a snapshot user) is ErrScope without a
 // call. Its data is for display; who the user is the grant itself says.
 func (c *Client) UserInfo(ctx context.Context, app App, g Grant) (Profile, error) {
-	if g.Snapshot || !slices.Contains(strings.Split(g.Scope, ","), string(ScopeUserInfo)) {
+	scopes := strings.Split(g.Scope, ",")
+	if g.Snapshot || !slices.Contains(scopes, string(ScopeUserInfo)) && !slices.Contains(scopes, string(ScopeLogin)) {
 		return Profile{}, platformError(apiUserInfo, 48001, "")
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

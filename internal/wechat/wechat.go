@@ -21,12 +21,13 @@ func (a App) Format(f fmt.State, _ rune) { fmt.Fprint(f, a.AppID) }
 // LogValue implements slog.LogValuer.
 func (a App) LogValue() slog.Value { return slog.StringValue(a.AppID) }
 
-// Scope of an authorization in WeChat's browser.
+// Scope of an authorization.
 type Scope string
 
 const (
 	ScopeBase     Scope = "snsapi_base"     // silent, openid only
 	ScopeUserInfo Scope = "snsapi_userinfo" // asks the user to confirm
+	ScopeLogin    Scope = "snsapi_login"    // a website app's QR code, outside WeChat
 )
 
 // Grant is a user's token answer. AccessToken is the user's, not the server's.

@@ -9,14 +9,19 @@ import (
 	"strconv"
 )
 
-// App is a service account of the platform.
+// App is a service account of the platform, or a website app.
 type App struct {
 	ID     string // appid, like wx1111111111111111
 	Secret string // AppSecret
 
-	// Domains are the account's web authorization domains (网页授权域名):
+	// Domains are the account's web authorization domains (网页授权域名), or the
+	// website app's callback domain (授权回调域):
 	// bare hosts, compared exactly with the host of redirect_uri, ports apart.
 	Domains []string
+
+	// Website makes it a website app, whose one scope is snsapi_login: people
+	// log in at its pages by scanning a QR code.
+	Website bool
 
 	// Scopes the account may ask for; nil means snsapi_base and
 	// snsapi_userinfo.
@@ -39,6 +44,9 @@ type App struct {
 }
 
 func (a *App) mayAsk(scope string) bool {
+	if a.Website {
+		return scope == scopeLogin
+	}
 	if scope != scopeBase && scope != scopeUserInfo {
 		return false
 	}

@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	connectPrefix = "/connect/oauth2/"
-	authorizePath = connectPrefix + "authorize"
-	confirmPath   = connectPrefix + "confirm" // our own: the two buttons
+	pagesPrefix   = "/connect/"
+	authorizePath = pagesPrefix + "oauth2/authorize"
+	confirmPath   = pagesPrefix + "oauth2/confirm" // our own: the two buttons
 
 	scopeBase     = "snsapi_base"
 	scopeUserInfo = "snsapi_userinfo"
+	scopeLogin    = "snsapi_login"
 
 	// pendingLife bounds how long a consent page can be answered.
 	pendingLife = time.Hour
@@ -88,8 +89,13 @@ func (s *Server) readAuthorize(r *http.Request) (authorization, refusedPage) {
 		created:    s.now(),
 	}
 	refused := s.refuseAuthorize(auth, m[2], m[3])
-	if refused.Text != "" {
+	switch {
+	case refused.Text != "":
 		return auth, refused
+	case s.apps[auth.appID].Website:
+		return auth, refusedPage{10016, "不支持的 AppID，请使用公众号的 AppID"}
+	case !stateFormat.MatchString(auth.state):
+		return auth, refusedPage{Text: "state 参数错误"}
 	}
 	person := s.browserPerson(r)
 	if person == nil {
@@ -124,8 +130,6 @@ func (s *Server) refuseAuthorize(auth authorization, rawRedirect, responseType s
 		return refusedPage{10005, "该公众号没有这些 scope 的权限"}
 	case auth.state == "":
 		return refusedPage{10013, "state 不能为空"}
-	case !stateFormat.MatchString(auth.state):
-		return refusedPage{Text: "state 参数错误"}
 	}
 	return refusedPage{}
 }
@@ -182,7 +186,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, auth authorizati
 	query := url.Values{"state": {auth.state}}
 	switch {
 	case consented:
-		if auth.scope == scopeUserInfo && person.Snapshot == SnapshotOff {
+		if auth.scope == scopeUserInfo && person.Snapshot == SnapshotOff { // a scan is confirmed each time
 			s.consents[consentKey{auth.person, auth.appID}] = true
 		}
 		query.Set("code", s.issueCode(auth, person))

@@ -39,7 +39,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Accept") == "" {
 		r.Header.Set("Accept", navigationAcceptText)
 	}
-	if t.Person != "" && strings.HasPrefix(r.URL.Path, connectPrefix) {
+	if t.Person != "" && strings.HasPrefix(r.URL.Path, pagesPrefix) {
 		r.Header.Set(PersonHeader, url.QueryEscape(t.Person))
 	}
 	base := t.Base

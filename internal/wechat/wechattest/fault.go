@@ -12,6 +12,7 @@ type API string
 
 const (
 	Authorize    API = "connect/oauth2/authorize"
+	QRConnect    API = "connect/qrconnect"
 	ExchangeCode API = "sns/oauth2/access_token"
 	RefreshToken API = "sns/oauth2/refresh_token"
 	UserInfo     API = "sns/userinfo"

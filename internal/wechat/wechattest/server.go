@@ -1,6 +1,7 @@
 // Package wechattest is a faithful fake of the WeChat platform for tests and
 // for the sandbox, in the shape of net/http/httptest. It plays both hosts,
-// open.weixin.qq.com and api.weixin.qq.com, for pages of official accounts.
+// open.weixin.qq.com and api.weixin.qq.com, for pages of official accounts
+// and the QR codes of website apps.
 //
 // It is strict: what the real platform refuses, it refuses. And it is as
 // awkward as the real one: codes are spent once, errors are HTTP 200 with
@@ -66,6 +67,7 @@ type Server struct {
 	held       string
 	consents   map[consentKey]bool
 	pending    map[string]authorization // consent pages that are open
+	scans      map[string]*scan         // QR codes on display, by what they say
 	codes      map[string]*code
 	grants     map[string]*userGrant    // by access token
 	refreshes  map[string]*userGrant    // by refresh token
@@ -89,6 +91,7 @@ func New(cfg Config) *Server {
 		apps:       map[string]*App{},
 		consents:   map[consentKey]bool{},
 		pending:    map[string]authorization{},
+		scans:      map[string]*scan{},
 		codes:      map[string]*code{},
 		grants:     map[string]*userGrant{},
 		refreshes:  map[string]*userGrant{},
@@ -111,6 +114,10 @@ func New(cfg Config) *Server {
 	}
 	s.mux.HandleFunc("GET "+authorizePath, s.serveAuthorize)
 	s.mux.HandleFunc("POST "+confirmPath, s.serveConfirm)
+	s.mux.HandleFunc("GET "+qrPath, s.serveQR)
+	s.mux.HandleFunc("GET "+qrWaitPath, s.serveQRWait)
+	s.mux.HandleFunc("GET "+scannedPath, s.serveScanned)
+	s.mux.HandleFunc("POST "+scannedPath, s.serveScanConfirm)
 	for api, call := range s.calls() {
 		s.mux.HandleFunc("/"+string(api), s.serveAPI(api, call))
 	}

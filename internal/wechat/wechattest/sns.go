@@ -7,6 +7,7 @@ import (
 
 const (
 	codeLife    = 5 * time.Minute
+	qrCodeLife  = 10 * time.Minute // of a code that a scan has brought
 	userLife    = 2 * time.Hour
 	refreshLife = 30 * 24 * time.Hour
 
@@ -28,6 +29,13 @@ type code struct {
 	spent    bool
 }
 
+func (c *code) life() time.Duration {
+	if c.scope == scopeLogin {
+		return qrCodeLife
+	}
+	return codeLife
+}
+
 // userGrant is what a user's tokens stand for.
 type userGrant struct {
 	code
@@ -43,6 +51,9 @@ func (s *Server) issueCode(auth authorization, p Person) string {
 		if now.Sub(c.issued) > forgetAfter {
 			delete(s.codes, text)
 		}
+	}
+	if auth.scope == scopeLogin { // scanned in WeChat itself, not on a page
+		p.Snapshot = SnapshotOff
 	}
 	c := &code{
 		person: p.Name, appID: auth.appID, scope: auth.scope, issued: now,
@@ -64,7 +75,7 @@ func (s *Server) issueCode(auth authorization, p Person) string {
 // toldUnionID is the unionid that a code of this scope tells. The caller
 // holds mu.
 func (s *Server) toldUnionID(auth authorization, p Person) string {
-	told := auth.scope == scopeUserInfo ||
+	told := auth.scope != scopeBase ||
 		s.apps[auth.appID].BaseUnionID && s.consents[consentKey{p.Name, auth.appID}]
 	if !told {
 		return ""
@@ -87,7 +98,7 @@ func (s *Server) exchangeCode(r *apiRequest) answer {
 		return fail(41008, "missing code")
 	}
 	c := s.codes[r.param("code")]
-	if c == nil || c.appID != app.ID || s.now().Sub(c.issued) > codeLife {
+	if c == nil || c.appID != app.ID || s.now().Sub(c.issued) > c.life() {
 		return fail(40029, "invalid code")
 	}
 	r.person = c.person
@@ -190,7 +201,7 @@ func (s *Server) userInfo(r *apiRequest) answer {
 	if refused != nil {
 		return refused
 	}
-	if g.scope != scopeUserInfo || g.snapshot {
+	if g.scope == scopeBase || g.snapshot {
 		return fail(48001, "api unauthorized")
 	}
 	a := answer{
