@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/sms"
 	"github.com/wxgate/wxgate/internal/webhook"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
@@ -49,7 +51,9 @@ type App struct {
 	OfficialAccounts []OfficialAccount `json:"official_accounts,omitempty"`
 
 	// What a first login needs: `wechat`, a WeChat account that the Open
-	// Platform knows. Default: `wechat`.
+	// Platform knows, or `wechat_phone`, a verified phone besides, which joins
+	// what a person does on several devices. Default: `wechat_phone` where a
+	// phone can be verified, else `wechat`.
 	FirstLogin string `json:"first_login,omitempty"`
 
 	// How many WeChat accounts a member may have: `one_to_one` or
@@ -72,11 +76,19 @@ type App struct {
 	// the number to somebody else. Default: `180d`.
 	PhoneIdle string `json:"phone_idle,omitempty"`
 
+	// What sends the codes that verify a phone: `aliyun`, `tencent`, `webhook`
+	// or `log`. Default: none, and no phone can be verified.
+	SMSRaw json.RawMessage `json:"sms,omitempty" caddy:"namespace=wxgate.sms inline_key=carrier"`
+
+	// How many codes all visitors together are sent in a day. Default: `5000`.
+	SMSBudget string `json:"sms_budget,omitempty"`
+
 	// Replaces the addresses of the WeChat platform.
 	Endpoints *Endpoints `json:"endpoints,omitempty"`
 
-	// `on` allows `endpoints` beside a site with an external https address,
-	// where a pretend WeChat would let anyone in. Default: `off`.
+	// `on` allows `endpoints` and `sms log` beside a site with an external https
+	// address, where a pretend WeChat, or whoever reads the log, would let anyone
+	// in. Default: `off`.
 	Sandbox string `json:"sandbox,omitempty"`
 
 	// How long users that are already known keep working while the database is
@@ -100,6 +112,8 @@ type App struct {
 	wechat  *wechat.Client
 	metrics *metrics
 	shop    *webhook.Endpoint // that makes user ids; nil: none
+	carrier sms.Sender        // of codes; nil: none
+	budget  int               // of codes in a day
 	start   int64             // of integer user ids
 	stale   time.Duration
 	idle    time.Duration // of phones
@@ -136,8 +150,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.wechat, err = a.newClient(); err != nil {
 		return err
 	}
-	a.shop, err = a.newShop()
-	return err
+	if a.shop, err = a.newShop(); err != nil {
+		return err
+	}
+	return a.newCarrier(ctx)
 }
 
 // expand replaces placeholders and sets defaults.
@@ -177,6 +193,7 @@ func (a *App) expand() error {
 	e.secret("endpoints proxy", &a.Endpoints.Proxy)
 	a.start = e.number("user_ids", &a.UserIDs.Start)
 	a.stale = e.duration("stale_for", &a.StaleFor)
+	a.budget = int(e.number("sms_budget", &a.SMSBudget))
 	a.idle = e.duration("phone_idle", &a.PhoneIdle)
 	a.mint = limit.Limit{
 		Events: int(e.number("mint_limit", &a.MintLimit.Events)), Window: e.duration("mint_limit", &a.MintLimit.Window),
@@ -190,11 +207,20 @@ func (a *App) expand() error {
 	if a.Database == "" {
 		a.Database = defaultDatabase()
 	}
-	if a.FirstLogin == "" {
-		a.FirstLogin = string(account.FirstLoginWeChat)
-		a.log.Info("first_login is wechat: no phone can be verified in this version")
-	}
+	a.defaultFirstLogin()
 	return errors.Join(e.errs...)
+}
+
+func (a *App) defaultFirstLogin() {
+	switch {
+	case a.FirstLogin != "":
+	case a.SMSRaw != nil:
+		a.FirstLogin = string(account.FirstLoginWeChatPhone)
+		a.log.Info("first_login is wechat_phone: phones can be verified, by sms")
+	default:
+		a.FirstLogin = string(account.FirstLoginWeChat)
+		a.log.Info("first_login is wechat: no phone can be verified, since there is no sms")
+	}
 }
 
 // check refuses what cannot work, by the option's name.
@@ -213,14 +239,17 @@ func (a *App) check() error {
 		}
 	}
 	oneOf := func(option, value string, allowed ...string) {
-		switch {
-		case value == string(account.FirstLoginWeChatPhone):
-			refuse("%s: %s is not available in this version", option, value)
-		case value != "" && !slices.Contains(allowed, value):
+		if value != "" && !slices.Contains(allowed, value) {
 			refuse("%s: %q is none of: %s", option, value, strings.Join(allowed, ", "))
 		}
 	}
-	oneOf("first_login", a.FirstLogin, "wechat")
+	oneOf("first_login", a.FirstLogin, "wechat", "wechat_phone")
+	if a.FirstLogin == string(account.FirstLoginWeChatPhone) && a.SMSRaw == nil {
+		refuse("first_login: wechat_phone needs sms: without it no phone can be verified")
+	}
+	if a.SMSBudget != "" && a.SMSRaw == nil {
+		refuse("sms_budget: there is no sms that it could be for")
+	}
 	oneOf("linking", a.Linking, "one_to_one", "many_unionids")
 	oneOf("guests", a.Guests, "on", "off")
 	oneOf("sandbox", a.Sandbox, "on", "off")

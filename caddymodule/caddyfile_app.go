@@ -18,7 +18,7 @@ import (
 //		official_account <appid> <secret> {       # repeatable; the block may be left out
 //			unionid none
 //		}
-//		first_login      wechat
+//		first_login      wechat|wechat_phone
 //		linking          one_to_one|many_unionids
 //		guests           on|off
 //		user_ids         integer [<start>] | uuid
@@ -26,6 +26,8 @@ import (
 //			secret <secret>                       # repeatable
 //		}
 //		phone_idle       <duration>
+//		sms              aliyun|tencent|webhook|log ...
+//		sms_budget       <codes>
 //		endpoints {
 //			api   <url>
 //			open  <url>
@@ -76,7 +78,7 @@ func (p *parser) appOption(app *App, name string) error {
 	case "official_account":
 		return p.officialAccount(app)
 	case "first_login":
-		return p.firstLogin(app)
+		return p.choice(&app.FirstLogin, "wechat", "wechat_phone")
 	case "linking":
 		return p.choice(&app.Linking, "one_to_one", "many_unionids")
 	case "guests":
@@ -95,7 +97,11 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.value("stale_for <duration>", &app.StaleFor)
 	case "mint_limit":
 		return p.mintLimit(app)
-	case "redis", "mini_program", "website", "mobile_app", "sms", "webhook", "sms_budget":
+	case "sms":
+		return p.sms(app)
+	case "sms_budget":
+		return p.value("sms_budget <codes>", &app.SMSBudget)
+	case "redis", "mini_program", "website", "mobile_app", "webhook":
 		p.skip(name)
 		return nil
 	default:
@@ -147,25 +153,17 @@ func (p *parser) officialAccount(app *App) error {
 	return err
 }
 
-// firstLogin is a choice of which this version has the first word only.
-func (p *parser) firstLogin(app *App) error {
-	if err := p.choice(&app.FirstLogin, "wechat", "wechat_phone"); err != nil {
-		return err
-	}
-	if app.FirstLogin == "wechat_phone" {
-		p.skip("first_login wechat_phone")
-	}
-	return nil
-}
-
 func (p *parser) newMembers(app *App) error {
-	const usage = "new_members <url>"
 	if err := p.once(p.Val(), app.NewMembers != nil); err != nil {
 		return err
 	}
-	n := new(NewMembers)
-	app.NewMembers = n
-	if err := p.args(usage, &n.URL); err != nil {
+	app.NewMembers = new(NewMembers)
+	return p.shop("new_members <url>", &app.NewMembers.URL, &app.NewMembers.Secrets)
+}
+
+// shop reads a URL of the shop and the block with the secrets of its calls.
+func (p *parser) shop(usage string, url *string, secrets *[]Secret) error {
+	if err := p.args(usage, url); err != nil {
 		return err
 	}
 	if p.NextArg() {
@@ -180,7 +178,7 @@ func (p *parser) newMembers(app *App) error {
 		}
 		var s Secret
 		err := p.secret("secret <secret>", &s)
-		n.Secrets = append(n.Secrets, s)
+		*secrets = append(*secrets, s)
 		return err
 	})
 }

@@ -40,13 +40,18 @@ func (a *App) newShop() (*webhook.Endpoint, error) {
 	if a.NewMembers == nil {
 		return nil, nil
 	}
-	cfg := webhook.Config{URL: a.NewMembers.URL}
-	for _, s := range a.NewMembers.Secrets {
-		cfg.Secrets = append(cfg.Secrets, string(s))
-	}
-	e, err := webhook.New(cfg)
+	e, err := newEndpoint(a.NewMembers.URL, a.NewMembers.Secrets)
 	if err != nil {
 		return nil, fmt.Errorf("wxgate: new_members: %w", err)
 	}
 	return e, nil
+}
+
+// newEndpoint prepares to call a URL of the shop.
+func newEndpoint(url string, secrets []Secret) (*webhook.Endpoint, error) {
+	cfg := webhook.Config{URL: url}
+	for _, s := range secrets {
+		cfg.Secrets = append(cfg.Secrets, string(s))
+	}
+	return webhook.New(cfg)
 }

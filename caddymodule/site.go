@@ -100,7 +100,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.site, err = gate.New(cfg, gate.Deps{
 		Accounts: app.shared.db, WeChat: app.wechat, Store: app.shared.store, Limiter: app.shared.limiter,
 		Cache: app.shared.cache, Watcher: app.shared.watcher, Live: app.shared.live, Keys: app.keys, Signer: signer, JWKS: jwks,
-		Metrics: app.metrics, Log: ctx.Slogger(),
+		SMS: app.carrier, Metrics: app.metrics, Log: ctx.Slogger(),
 	})
 	if err != nil {
 		return fmt.Errorf("wxgate: site %s: %w", h.ExternalURL, err)
@@ -174,7 +174,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
 		ReturnOrigins: h.ReturnOrigins, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
-		OfficialAccount: official, Account: app.rules(), MintLimit: app.mint, StaleFor: app.stale,
+		OfficialAccount: official, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		CacheSalt: app.salt,
 	}, nil
@@ -233,10 +233,12 @@ func (h *Handler) officialAccount(app *App) (wechat.App, error) {
 	return wechat.App{AppID: chosen.AppID, AppSecret: string(chosen.Secret)}, nil
 }
 
-// checkSandbox keeps a pretend WeChat, which logs anyone in as anyone, away
-// from sites that the public can reach.
+// checkSandbox keeps a pretend WeChat, which logs anyone in as anyone, and codes
+// that stand in the log away from sites that the public can reach.
 func (h *Handler) checkSandbox(app *App) error {
-	if app.Sandbox == "on" || isWeChat(app.Endpoints.API) && isWeChat(app.Endpoints.Open) {
+	_, logs := app.carrier.(*SMSLog)
+	real := isWeChat(app.Endpoints.API) && isWeChat(app.Endpoints.Open)
+	if app.Sandbox == "on" || real && !logs {
 		return nil
 	}
 	u, err := url.Parse(h.ExternalURL)
@@ -246,6 +248,9 @@ func (h *Handler) checkSandbox(app *App) error {
 	host := u.Hostname()
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return nil
+	}
+	if real {
+		return errors.New("sms log: next to a site on https it needs `sandbox on`, since whoever reads the log can log in as anybody")
 	}
 	return errors.New("endpoints: another WeChat than the real one, next to a site on https, needs `sandbox on`")
 }

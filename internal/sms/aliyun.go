@@ -37,11 +37,14 @@ type Aliyun struct {
 // NewAliyun refuses a configuration that lacks something.
 func NewAliyun(cfg AliyunConfig) (*Aliyun, error) {
 	if cfg.AccessKeyID == "" || cfg.AccessKeySecret == "" || cfg.SignName == "" || cfg.TemplateCode == "" {
-		return nil, errors.New("sms aliyun needs access_key_id, access_key_secret, sign_name and template")
+		return nil, errors.New("access_key_id, access_key_secret, sign_name and template are needed")
 	}
 	setDefault(&cfg.CodeParam, "code")
 	setDefault(&cfg.Region, "cn-hangzhou")
 	setDefault(&cfg.Endpoint, "https://dysmsapi.aliyuncs.com/")
+	if _, err := hostOf(cfg.Endpoint); err != nil {
+		return nil, err
+	}
 	return &Aliyun{cfg: cfg, client: newClient()}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -69,7 +70,26 @@ func (e *Error) Unwrap() error { return e.Err }
 // SendTimeout is how long a carrier may take.
 const SendTimeout = 5 * time.Second
 
+// Unanswered is the reason of a call that err of net/http has ended: who was
+// never reached has sent nothing.
+func Unanswered(err error) Reason {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return ReasonBusy
+	}
+	return ReasonUnsure
+}
+
 const answerLimit = 64 << 10 // bytes
+
+// hostOf returns the host of an endpoint.
+func hostOf(endpoint string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return "", errors.New("endpoint is not a URL like https://sms.example.com/")
+	}
+	return u.Host, nil
+}
 
 // newClient returns a client that follows no redirect: a signed request is
 // meant for one host.
@@ -89,7 +109,7 @@ func post(client *http.Client, req *http.Request, carrier string) ([]byte, error
 		if errors.As(err, &u) {
 			err = u.Err // without the URL
 		}
-		return nil, &Error{Carrier: carrier, Reason: ReasonUnsure, Err: err}
+		return nil, &Error{Carrier: carrier, Reason: Unanswered(err), Err: err}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))

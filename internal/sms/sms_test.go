@@ -73,7 +73,7 @@ func tencentAt(t *testing.T, endpoint string) Sender {
 	t.Helper()
 	s, err := NewTencent(TencentConfig{
 		SecretID: "id", SecretKey: "key", SDKAppID: "1400006666", SignName: "山野", TemplateID: "7",
-		Params: []string{"{code}", "{minutes}"}, Endpoint: endpoint,
+		Params: []string{"code", "minutes"}, Endpoint: endpoint,
 	})
 	if err != nil {
 		t.Fatal(err)

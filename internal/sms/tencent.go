@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +23,9 @@ type TencentConfig struct {
 	SDKAppID   string // digits
 	SignName   string // of the messages, as approved
 	TemplateID string // digits
-	// Params are the template's variables in order, where {code} and {minutes}
-	// stand for the code and how long it is valid; default {code}.
+	// Params are the template's variables in order: the words code and minutes
+	// stand for the code and how long it is valid, others for themselves.
+	// Default: code.
 	Params   []string
 	Region   string // default ap-guangzhou; signature and template have to exist there
 	Endpoint string // default https://sms.tencentcloudapi.com/
@@ -42,18 +42,18 @@ type Tencent struct {
 // NewTencent refuses a configuration that lacks something.
 func NewTencent(cfg TencentConfig) (*Tencent, error) {
 	if cfg.SecretID == "" || cfg.SecretKey == "" || cfg.SDKAppID == "" || cfg.SignName == "" || cfg.TemplateID == "" {
-		return nil, errors.New("sms tencent needs secret_id, secret_key, sdk_app_id, sign_name and template")
+		return nil, errors.New("secret_id, secret_key, sdk_app_id, sign_name and template are needed")
 	}
 	setDefault(&cfg.Region, "ap-guangzhou")
 	setDefault(&cfg.Endpoint, "https://sms.tencentcloudapi.com/")
 	if len(cfg.Params) == 0 {
-		cfg.Params = []string{"{code}"}
+		cfg.Params = []string{"code"}
 	}
-	u, err := url.Parse(cfg.Endpoint)
-	if err != nil || u.Host == "" {
-		return nil, errors.New("sms tencent: endpoint is not a URL")
+	host, err := hostOf(cfg.Endpoint)
+	if err != nil {
+		return nil, err
 	}
-	return &Tencent{cfg: cfg, host: u.Host, client: newClient()}, nil
+	return &Tencent{cfg: cfg, host: host, client: newClient()}, nil
 }
 
 type tencentMessage struct {
@@ -66,13 +66,18 @@ type tencentMessage struct {
 
 // Send implements Sender.
 func (t *Tencent) Send(ctx context.Context, m Message) error {
-	variables := strings.NewReplacer("{code}", m.Code, "{minutes}", strconv.Itoa(int(m.ExpiresIn/time.Minute)))
 	msg := tencentMessage{
 		PhoneNumberSet: []string{m.Phone}, SmsSdkAppId: t.cfg.SDKAppID,
 		SignName: t.cfg.SignName, TemplateId: t.cfg.TemplateID,
 	}
 	for _, p := range t.cfg.Params {
-		msg.TemplateParamSet = append(msg.TemplateParamSet, variables.Replace(p))
+		switch p {
+		case "code":
+			p = m.Code
+		case "minutes":
+			p = strconv.Itoa(int(m.ExpiresIn / time.Minute))
+		}
+		msg.TemplateParamSet = append(msg.TemplateParamSet, p)
 	}
 	payload, err := json.Marshal(msg)
 	if err != nil {

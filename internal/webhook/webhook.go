@@ -129,7 +129,7 @@ func (e *Endpoint) post(ctx context.Context, m message) (body []byte, answered b
 		return nil, false, plain(err)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		busy := resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests
-		return nil, !busy, fmt.Errorf("the shop answered %d", resp.StatusCode)
+		return nil, !busy, &StatusError{resp.StatusCode}
 	case len(body) > answerLimit:
 		return nil, true, fmt.Errorf("the shop's answer is longer than %d bytes", answerLimit)
 	}
@@ -171,7 +171,7 @@ func plain(err error) error {
 	return fmt.Errorf("calling the shop: %w", err)
 }
 
-// encode makes JSON of a struct of strings.
+// encode makes JSON of a struct of strings and numbers.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

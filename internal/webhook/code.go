@@ -1,0 +1,31 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+)
+
+// Code is a verification code that the shop shall send by SMS.
+type Code struct {
+	Phone     string `json:"phone"` // in the form of E.164
+	Code      string `json:"code"`
+	Purpose   string `json:"purpose"`    // login, bind or change
+	ExpiresIn int    `json:"expires_in"` // seconds
+	Locale    string `json:"locale"`     // BCP 47
+}
+
+// StatusError is an answer that is not a 2xx.
+type StatusError struct{ Status int }
+
+func (e *StatusError) Error() string { return fmt.Sprintf("the shop answered %d", e.Status) }
+
+// SendCode hands a code to the shop once, within CallTimeout. Where the shop
+// has refused it the error is a *StatusError; after any other it may have been
+// sent.
+func (e *Endpoint) SendCode(ctx context.Context, c Code) error {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	_, _, err := e.post(ctx, message{id: "sms_" + rand.Text(), body: encode(c)})
+	return err
+}
