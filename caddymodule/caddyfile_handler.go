@@ -64,7 +64,7 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.value("external_url <url>", &to.ExternalURL)
 	case "prefix":
 		return p.value("prefix <path>", &to.Prefix)
-	case "bypass", "public", "login":
+	case "bypass", "public", "login", "phone":
 		return p.access(h, to)
 	case "header":
 		return p.header(to)
@@ -78,7 +78,7 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.values("return_origins <origins...>", &to.ReturnOrigins)
 	case "official_account":
 		return p.value("official_account <appid>", &to.OfficialAccount)
-	case "phone", "verification_file", "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
+	case "verification_file", "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
 		"website", "mini_program":
 		p.skip(name)
 		return nil

@@ -71,7 +71,7 @@ type MintLimit struct {
 type Access struct {
 	// `bypass`: the gateway is not there, but headers that could pass for its
 	// own are removed. `public`: never challenged and never given a cookie.
-	// `login`: a member is needed.
+	// `login`: a member is needed. `phone`: a member with a verified phone.
 	Level string `json:"level"`
 
 	// Paths the line is for: exact ones, `/me/*` (which covers `/me` too), or

@@ -78,25 +78,6 @@ func TestFirstSecretSealsAndAllOpen(t *testing.T) {
 	}
 }
 
-func TestModeOfALaterVersionIsRefused(t *testing.T) {
-	for line, want := range map[string]string{
-		"first_login wechat":        "",
-		"first_login wechat_phone":  "'first_login wechat_phone' is not available in this version",
-		"first_login phone":         "phone",
-		"linking     one_to_one":    "",
-		"linking     many_unionids": "",
-		"linking     none":          "none",
-	} {
-		t.Run(line, func(t *testing.T) {
-			rg := newRig(t)
-			err := load(t, rg.caddyfile(setup{app: line}))
-			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want %q", err, want)
-			}
-		})
-	}
-}
-
 // breakDatabase takes the tables from under a running gateway, as an operator's
 // wrong hand may.
 func (rg *rig) breakDatabase() {

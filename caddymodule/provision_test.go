@@ -19,7 +19,6 @@ func openDatabases() (n int) {
 func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 	long := strings.Repeat("k", 32)
 	t.Setenv("SHORT", "hush")
-	t.Setenv("LATER", "wechat_phone")
 	account := "official_account wx1 hush"
 	site := func(lines string) string { return "wxgate {\nexternal_url http://127.0.0.1\n" + lines + "\n}" }
 	tests := []struct{ name, app, site, want string }{
@@ -33,7 +32,7 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"database in a directory that is not there", "database sqlite:/nonexistent/wxgate.db", site(""), "wxgate: database: opening database /nonexistent/wxgate.db: the directory /nonexistent does not exist"},
 		{"database that is something else", "database sqlite:" + write(t, "junk", strings.Repeat("no database\n", 100)) + "/junk", site(""), "the file is not a SQLite database"},
 		{"database of another kind in a variable", "database {env.SHORT}", site(""), "wxgate: database hush: is not available in this version"},
-		{"first_login in a variable", "first_login {env.LATER}", site(""), "wxgate: first_login: wechat_phone is not available in this version"},
+		{"first_login in a variable", "first_login {env.SHORT}", site(""), `wxgate: first_login: "hush" is none of: wechat, wechat_phone`},
 		{"guests in a variable", "guests {env.SHORT}", site(""), `wxgate: guests: "hush" is none of: on, off`},
 		{"linking in a variable", "linking {env.SHORT}", site(""), `wxgate: linking: "hush" is none of: one_to_one, many_unionids`},
 		{"unionid in a variable", "official_account wx1 hush {\nunionid {env.SHORT}\n}", site(""), `wxgate: official_account wx1: unionid: "hush" is not none`},
@@ -70,7 +69,7 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"return_origins", "", site("return_origins www.example.com"), `return_origins: "www.example.com" is not an origin`},
 		{"official_account that the App lacks", account, site("official_account wx2"), "official_account wx2: the global option wxgate has no such account"},
 		{"several accounts without a choice", account + "\nofficial_account wx2 hush", site(""), "official_account: the global option wxgate has several; name this site's"},
-		{"login without an official account", "", site("login /me"), "login: nobody can log in"},
+		{"login without an official account", "", site("login /me"), "login: nobody can log in, since the global option wxgate has neither an official_account nor sms"},
 		{"pretended WeChat beside an external site", account + "\nendpoints {\napi http://127.0.0.1:9001\n}", "wxgate {\nexternal_url https://shop.example.com\n}",
 			"endpoints: another WeChat than the real one, next to a site on https, needs `sandbox on`"},
 	}
@@ -124,7 +123,7 @@ func TestHostThatOnlyLooksLikeWeChatsNeedsTheSandbox(t *testing.T) {
 // not have meant.
 func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 	for name, tt := range map[string]struct{ app, site, want string }{
-		"first_login":      {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "first_login is wechat: no phone can be verified in this version"},
+		"first_login":      {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "first_login is wechat: no phone can be verified, since there is no sms"},
 		"secret":           {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "made a secret for sessions"},
 		"official_account": {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "has no official_account: visitors get guest ids, and nobody can log in"},
 		"login":            {"official_account wx1 hush", "wxgate {\nexternal_url http://127.0.0.1\n}", "the site has no login line"},

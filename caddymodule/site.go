@@ -15,6 +15,7 @@ import (
 
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/gate"
+	"github.com/wxgate/wxgate/internal/sms"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
@@ -149,7 +150,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	if h.ExternalURL == "" {
 		return gate.Config{}, errors.New("external_url is missing: what visitors type, for example https://shop.example.com")
 	}
-	rules, err := h.rules(ctx)
+	rules, err := h.rules(ctx, app.carrier)
 	if err != nil {
 		return gate.Config{}, err
 	}
@@ -182,18 +183,22 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 
 // needsLogin says whether any request needs a member.
 func (h *Handler) needsLogin() bool {
-	return slices.ContainsFunc(h.Access, func(a Access) bool { return a.Level == "login" })
+	return slices.ContainsFunc(h.Access, func(a Access) bool { return a.Level == "login" || a.Level == "phone" })
 }
 
-// rules turns the access lines into the gate's, matchers included.
-func (h *Handler) rules(ctx caddy.Context) ([]gate.Rule, error) {
-	levels := map[string]gate.Level{"bypass": gate.Bypass, "public": gate.Public, "login": gate.Login}
+// rules turns the access lines into the gate's, matchers included. The carrier
+// is nil where no phone can be verified.
+func (h *Handler) rules(ctx caddy.Context, carrier sms.Sender) ([]gate.Rule, error) {
+	levels := map[string]gate.Level{"bypass": gate.Bypass, "public": gate.Public, "login": gate.Login, "phone": gate.Phone}
 	var rules []gate.Rule
 	for i := range h.Access {
 		line := &h.Access[i]
 		level, ok := levels[line.Level]
 		if !ok {
-			return nil, fmt.Errorf("access level %q is none of: bypass, public, login", line.Level)
+			return nil, fmt.Errorf("access level %q is none of: bypass, public, login, phone", line.Level)
+		}
+		if level == gate.Phone && carrier == nil {
+			return nil, errors.New("phone: no phone can be verified, since the global option wxgate has no sms")
 		}
 		rule := gate.Rule{Level: level, Paths: line.Paths}
 		if len(line.MatcherSetsRaw) > 0 {
@@ -224,8 +229,8 @@ func (h *Handler) officialAccount(app *App) (wechat.App, error) {
 		chosen = &app.OfficialAccounts[0]
 	case len(app.OfficialAccounts) > 1:
 		return wechat.App{}, errors.New("official_account: the global option wxgate has several; name this site's")
-	case h.needsLogin():
-		return wechat.App{}, errors.New("login: nobody can log in, since the global option wxgate has no official_account")
+	case h.needsLogin() && app.carrier == nil:
+		return wechat.App{}, errors.New("login: nobody can log in, since the global option wxgate has neither an official_account nor sms")
 	default:
 		app.log.Warn("the global option wxgate has no official_account: visitors get guest ids, and nobody can log in")
 		return wechat.App{}, nil
