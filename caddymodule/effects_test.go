@@ -27,7 +27,7 @@ func TestEachDocumentedOptionHasItsEffectTested(t *testing.T) {
 	tested := []string{ // with a test of their own, here or in options_test.go
 		"official_account", "first_login", "linking", "stale_for", "endpoints api", "endpoints open", "endpoints proxy", "sandbox",
 	}
-	for _, e := range slices.Concat(appEffects(), memberEffects(), siteEffects()) {
+	for _, e := range slices.Concat(appEffects(), memberEffects(), smsEffects(), siteEffects()) {
 		tested = append(tested, strings.Replace(e.name, "claims ", "assertion claims ", 1))
 	}
 	raw, err := os.ReadFile("../docs/configuration.md")

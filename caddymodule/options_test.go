@@ -32,7 +32,7 @@ type effect struct {
 // without it.
 func TestEffectOfEachOptionDisappearsWithoutIt(t *testing.T) {
 	t.Setenv("SHARED_KEY", strings.Repeat("k", 32))
-	for _, e := range slices.Concat(appEffects(), memberEffects(), siteEffects()) {
+	for _, e := range slices.Concat(appEffects(), memberEffects(), smsEffects(), siteEffects()) {
 		t.Run(e.name, func(t *testing.T) {
 			if got := e.run(t, e.app, e.site); got != e.want {
 				t.Errorf("with the option: %q, want %q", got, e.want)

@@ -103,9 +103,9 @@ func readCarrier(d *caddyfile.Dispenser, options []smsOption) error {
 	})
 }
 
-// expandCarrier replaces placeholders.
-func expandCarrier(options []smsOption) error {
-	e := expander{repl: caddy.NewReplacer()}
+// expandCarrier replaces placeholders. Errors begin with where.
+func expandCarrier(where string, options []smsOption) error {
+	e := expander{repl: caddy.NewReplacer(), where: where}
 	for _, o := range options {
 		switch {
 		case o.word != nil:
@@ -150,7 +150,7 @@ func (c *SMSWebhook) Provision(caddy.Context) error {
 	for i := range c.Secrets {
 		options = append(options, smsOption{name: "secret", secret: &c.Secrets[i]})
 	}
-	err := expandCarrier(options)
+	err := expandCarrier("sms webhook", options)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (c *SMSAliyun) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision checks that nothing is missing.
 func (c *SMSAliyun) Provision(caddy.Context) error {
-	err := expandCarrier(c.options())
+	err := expandCarrier("sms aliyun", c.options())
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (c *SMSTencent) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision checks that nothing is missing.
 func (c *SMSTencent) Provision(caddy.Context) error {
-	err := expandCarrier(c.options())
+	err := expandCarrier("sms tencent", c.options())
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -165,5 +166,19 @@ func TestFirstLoginNeedsAPhoneWhereOneCanBeVerified(t *testing.T) {
 		if got := loaded.(*App).rules().FirstLogin; string(got) != want {
 			t.Errorf("%q: first_login is %s, want %s", app, got, want)
 		}
+	}
+}
+
+// smsEffects are those of the options about codes and phones.
+func smsEffects() []effect {
+	return []effect{
+		{name: "sms", app: "sms log", see: func(rg *rig) string {
+			return fmt.Sprint("said in the log: ", strings.Contains(rg.log(), "first_login is wechat_phone: phones can be verified, by sms"))
+		}, want: "said in the log: true"},
+		{name: "sms_budget", app: "sms log\nsms_budget 7", without: "sms log", see: func(*rig) string {
+			loaded, err := caddy.ActiveContext().AppIfConfigured("wxgate")
+			return fmt.Sprint(loaded.(*App).budget, err)
+		}, want: "7 <nil>"},
+		{name: "phone", app: "sms log", site: "phone /goods", see: seeStatus("/goods"), want: "401 login_required"},
 	}
 }
