@@ -11,17 +11,21 @@ import (
 // anything, since anyone can send it.
 type agent struct {
 	wechat bool // WeChat's browser, and not WeCom's, which has no official accounts
+	mobile bool // a telephone's other browser: nobody scans his own screen
 	bot    bool // a declared crawler
 }
 
 // classify reads a User-Agent in one pass, without regard to case.
 func classify(userAgent string) agent {
 	var a agent
-	wecom := false
+	wecom, tablet := false, false
 	for i := range len(userAgent) {
 		switch userAgent[i] | 0x20 {
 		case 'm':
 			a.wechat = a.wechat || hasPrefixFold(userAgent[i:], "micromessenger")
+			a.mobile = a.mobile || hasPrefixFold(userAgent[i:], "mobile")
+		case 'i':
+			tablet = tablet || hasPrefixFold(userAgent[i:], "ipad")
 		case 'w':
 			wecom = wecom || hasPrefixFold(userAgent[i:], "wxwork")
 		case 's':
@@ -33,6 +37,7 @@ func classify(userAgent string) agent {
 		}
 	}
 	a.wechat = a.wechat && !wecom
+	a.mobile = a.mobile && !tablet && !a.wechat
 	return a
 }
 

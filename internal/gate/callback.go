@@ -35,7 +35,7 @@ func (s *Site) callback(w http.ResponseWriter, r *http.Request, v *Visit) {
 	q := v.Sent.Query()
 	in := callbackInput{appid: v.Sent.Path[strings.LastIndexByte(v.Sent.Path, '/')+1:], state: q.Get("state"), code: q.Get("code")}
 	in.flow, in.hasFlow = s.readFlow(v)
-	if !stateSyntax.MatchString(in.state) || in.appid != s.cfg.OfficialAccount.AppID {
+	if !stateSyntax.MatchString(in.state) || in.appid != s.cfg.OfficialAccount.AppID && in.appid != s.cfg.Website.AppID {
 		s.redirect(w, "/")
 		return
 	}
@@ -145,17 +145,20 @@ func (s *Site) keepResult(ctx context.Context, state string, res result) {
 
 // exchange turns the code into a session.
 func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pending) result {
-	tapped := p.Scope == wechat.ScopeUserInfo
-	if wechat.Refused(in.code) {
-		if tapped {
-			return result{ReturnTo: s.loginURL(p.ReturnTo, codeRefused)}
-		}
+	switch {
+	case v.failed && p.Member != "": // whose session this is cannot be said
+		return s.unfinished(ctx, v, p, codeUnavailable)
+	case p.Member != "" && (v.who.id != p.Member || v.grace):
+		return result{ReturnTo: s.again(p, "")} // another one has logged in since
+	case wechat.Refused(in.code) && p.tapped():
+		return result{ReturnTo: s.again(p, codeRefused)}
+	case wechat.Refused(in.code):
 		return s.unfinished(ctx, v, p, codeWeChatBusy)
 	}
-	grant, err := s.WeChat.ExchangeCode(ctx, s.cfg.OfficialAccount, in.code)
+	grant, err := s.WeChat.ExchangeCode(ctx, s.app(p.Scope), in.code)
 	switch {
-	case errors.Is(err, wechat.ErrCode) && tapped:
-		return result{ReturnTo: s.loginURL(p.ReturnTo, string(codeInvalid))}
+	case errors.Is(err, wechat.ErrCode) && p.tapped():
+		return result{ReturnTo: s.again(p, string(codeInvalid))}
 	case errors.Is(err, wechat.ErrCode) && len(in.flow.Rounds) < maxRounds:
 		return result{ReturnTo: p.ReturnTo}
 	case errors.Is(err, wechat.ErrBlocked):
@@ -166,19 +169,27 @@ func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pendi
 	case grant.Snapshot:
 		return s.snapshot(ctx, v, p)
 	}
-	unheard := s.learnUnionID(ctx, &grant, tapped)
+	unheard := s.learnUnionID(ctx, &grant, p)
 	link := account.Input{
 		AppID: p.AppID, OpenID: grant.OpenID, UnionID: grant.UnionID,
-		Want: account.WantIdentify, InBrowser: true,
+		Want: account.WantIdentify, InBrowser: p.Scope != wechat.ScopeLogin, Outside: p.Member != "",
 	}
-	if tapped {
+	if p.tapped() {
 		link.Want, link.Consented = account.WantLogin, true
 	}
 	out, ok := s.link(ctx, v, link)
 	if !ok {
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
-	return s.loggedIn(ctx, v, p, loginOutcome{earned{Outcome: out, proved: link, channel: channelH5, amr: amrWeChat}, tapped, unheard})
+	return s.loggedIn(ctx, v, p, loginOutcome{earned{Outcome: out, proved: link, channel: p.channel(), amr: amrWeChat}, unheard})
+}
+
+// again is the page of ours from which the authorization was started.
+func (s *Site) again(p pending, code string) string {
+	if p.Member != "" {
+		return s.bindURL(p.ReturnTo, code)
+	}
+	return s.loginURL(p.ReturnTo, code)
 }
 
 // codeRefused tells the login page that the visitor said no at WeChat.
@@ -187,9 +198,9 @@ const codeRefused = "refused"
 // unfinished is the end of an authorization that WeChat or a store let down.
 // Unseen by the visitor it makes him a guest; after a tap it is said.
 func (s *Site) unfinished(ctx context.Context, v *Visit, p pending, why code) result {
-	if p.Scope == wechat.ScopeUserInfo {
-		s.Metrics.Login(channelH5, string(why))
-		return result{ReturnTo: s.loginURL(p.ReturnTo, ""), page: s.tryAgain(p, why)}
+	if p.tapped() {
+		s.Metrics.Login(p.channel(), string(why))
+		return result{ReturnTo: s.again(p, ""), page: s.tryAgain(p, why)}
 	}
 	res := result{ReturnTo: p.ReturnTo, Exhaust: true}
 	if v.session() == nil && !v.failed && !s.cfg.Account.GuestsOff && s.mintAllowed(ctx, v) {
@@ -202,7 +213,7 @@ func (s *Site) unfinished(ctx context.Context, v *Visit, p pending, why code) re
 
 // tryAgain is the page after a tap that led nowhere.
 func (s *Site) tryAgain(p pending, why code) *page {
-	return newProblem(why).page(action{Key: "try_again", Href: s.loginURL(p.ReturnTo, ""), Primary: true},
+	return newProblem(why).page(action{Key: "try_again", Href: s.again(p, ""), Primary: true},
 		action{Key: "keep_browsing", Href: "/"})
 }
 
@@ -210,8 +221,8 @@ func (s *Site) tryAgain(p pending, why code) *page {
 // so its visitor is a guest who is stored nowhere.
 func (s *Site) snapshot(ctx context.Context, v *Visit, p pending) result {
 	res := result{ReturnTo: p.ReturnTo, Exhaust: true}
-	if p.Scope == wechat.ScopeUserInfo {
-		res.ReturnTo = s.loginURL(p.ReturnTo, string(account.CodeSnapshot))
+	if p.tapped() {
+		res.ReturnTo = s.again(p, string(account.CodeSnapshot))
 	}
 	if v.who.known() {
 		return res
@@ -231,14 +242,14 @@ func (s *Site) snapshot(ctx context.Context, v *Visit, p pending) result {
 // after a consent the user's data may name it, and a follower's is known to
 // the server. It is an extra, so what goes wrong here is no failure yet: unheard
 // says that a consent was given and nothing was heard of the unionid.
-func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, tapped bool) (unheard bool) {
+func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending) (unheard bool) {
 	if grant.UnionID != "" {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if tapped {
-		info, err := s.WeChat.UserInfo(ctx, s.cfg.OfficialAccount, *grant)
+	if p.tapped() {
+		info, err := s.WeChat.UserInfo(ctx, s.app(p.Scope), *grant)
 		if err != nil {
 			s.logWeChat("reading the user's data", err)
 			return !errors.Is(err, wechat.ErrScope)
@@ -281,7 +292,6 @@ const followerPause = stateLife
 
 type loginOutcome struct {
 	earned
-	tapped bool // the visitor asked for it and consented
 	// unheard: WeChat was asked for the unionid and gave no answer, so that he
 	// has none is not known.
 	unheard bool
@@ -289,9 +299,15 @@ type loginOutcome struct {
 
 // loggedIn makes the session that an authorization has earned.
 func (s *Site) loggedIn(ctx context.Context, v *Visit, p pending, out loginOutcome) result {
-	missing := out.tapped && out.UnionID == ""
-	if missing && out.unheard {
+	missing := p.tapped() && out.proved.UnionID == "" && out.UnionID == ""
+	refused := refusalCode(string(out.Code)) != ""
+	switch {
+	case missing && out.unheard:
 		return s.unfinished(ctx, v, p, codeWeChatBusy)
+	case refused && p.Member != "" && out.UserID == p.Member:
+		// What belongs to somebody else must not stand in his session either.
+		s.Metrics.Login(p.channel(), string(out.Code))
+		return result{ReturnTo: s.again(p, string(out.Code))}
 	}
 	next := s.succeed(ctx, v, out.earned)
 	if next == nil {
@@ -299,21 +315,20 @@ func (s *Site) loggedIn(ctx context.Context, v *Visit, p pending, out loginOutco
 	}
 	if missing {
 		next.ConsentedAt = v.now.Unix()
-		s.Log.Warn("a consent brought no unionid; is the official account bound to the Open Platform account?",
-			"appid", p.AppID)
+		s.Log.Warn("a consent brought no unionid; is the app bound to the Open Platform account?", "appid", p.AppID)
 	}
 	res := result{ReturnTo: p.ReturnTo, Token: s.tokenOf(next)}
 	switch {
-	case !out.tapped:
-		s.Metrics.Login(channelH5, "silent")
-	case out.Kind == account.Member:
-		s.Metrics.Login(channelH5, "ok")
+	case !p.tapped():
+		s.Metrics.Login(p.channel(), "silent")
 	case out.Code == account.CodeUnavailable:
-		s.Metrics.Login(channelH5, string(codeUnavailable))
+		s.Metrics.Login(p.channel(), string(codeUnavailable))
 		res.page = s.tryAgain(p, codeUnavailable)
+	case out.Kind == account.Member && !refused && (p.Member == "" || !missing):
+		s.Metrics.Login(p.channel(), "ok")
 	default:
-		s.Metrics.Login(channelH5, string(out.Code))
-		res.ReturnTo = s.loginURL(p.ReturnTo, string(out.Code))
+		s.Metrics.Login(p.channel(), string(out.Code))
+		res.ReturnTo = s.again(p, string(out.Code))
 	}
 	return res
 }

@@ -37,28 +37,6 @@ func (s *Site) need(v *Visit) string {
 	return "phone"
 }
 
-// canConsent says whether a tap can start an authorization: in WeChat's
-// browser, and not right after a consent that brought no unionid.
-func (s *Site) canConsent(v *Visit) bool {
-	if !v.agent().wechat || s.cfg.OfficialAccount.AppID == "" {
-		return false
-	}
-	sess := v.session()
-	return sess == nil || !sess.Snapshot && v.now.Unix()-sess.ConsentedAt >= consentPause
-}
-
-// consentPause is how long a consent that brought no unionid is not asked for
-// again, in seconds.
-const consentPause = 24 * 60 * 60
-
-func (s *Site) loginURL(returnTo, code string) string {
-	u := s.cfg.Prefix + "/login?return_to=" + url.QueryEscape(returnTo)
-	if code != "" {
-		u += "&code=" + url.QueryEscape(code)
-	}
-	return u
-}
-
 // here is where the visitor wants to go, as he asked for it.
 func (v *Visit) here() string {
 	u := *v.Sent

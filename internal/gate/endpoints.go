@@ -4,7 +4,6 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/wxgate/wxgate/internal/session"
@@ -23,6 +22,8 @@ func endpointOf(path string) (endpoint, bool) {
 	switch path {
 	case "/login":
 		return endpoint{http.MethodGet, (*Site).login}, true
+	case "/bind":
+		return endpoint{http.MethodGet, (*Site).bind}, true
 	case "/me":
 		return endpoint{http.MethodGet, (*Site).me}, true
 	case "/logout":
@@ -219,72 +220,4 @@ func (s *Site) readyz(w http.ResponseWriter, r *http.Request, _ *Visit) {
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
-}
-
-// login is the page between 'this needs a login' and WeChat's consent.
-func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
-	q := v.Sent.Query()
-	back := s.returnTo(q.Get("return_to"))
-	switch {
-	case v.who.member() && !v.grace:
-		s.redirect(w, back)
-	case isNavigation(r) && s.toExternal(w, r, v):
-	case isPrefetch(r):
-		s.writeProblem(w, r, newProblem(codeLoginRequired))
-	case s.promote(r.Context(), v):
-		http.SetCookie(w, s.cookies.Session(s.tokenOf(v.issue), true))
-		s.redirect(w, back)
-	case v.failed:
-		s.writeProblem(w, r, newProblem(codeUnavailable))
-	case q.Get("go") == "wechat" && s.canConsent(v) && tapped(r):
-		s.askConsent(w, r, v, back)
-	default:
-		s.writePage(w, r, s.loginPage(v, back, q.Get("code")))
-	}
-}
-
-// tapped says that one of our own pages, and not another site, sent the
-// visitor: WeChat counts a consent that comes without an explanation as misuse.
-func tapped(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return site == "" || site == "same-origin"
-}
-
-func (s *Site) askConsent(w http.ResponseWriter, r *http.Request, v *Visit, back string) {
-	f, _ := s.readFlow(v)
-	if !s.authorize(r.Context(), w, v, authorization{flow: f, scope: "snsapi_userinfo", returnTo: back}) {
-		s.writeProblem(w, r, newProblem(codeUnavailable))
-	}
-}
-
-// loginCodes are the outcomes that the login page explains.
-func loginCode(raw string) code {
-	known := []string{
-		codeRefused, "code_invalid", "phone_required", "unionid_changed", "openid_changed",
-		"userid_bound_to_other_wechat", "wechat_bound_to_other_user", "repair_conflict", "snapshot",
-	}
-	if slices.Contains(known, raw) {
-		return code(raw)
-	}
-	return ""
-}
-
-func (s *Site) loginPage(v *Visit, back, rawCode string) page {
-	p := page{Status: http.StatusOK, Code: loginCode(rawCode)}
-	sess := v.session()
-	switch {
-	case sess != nil && sess.Snapshot:
-		p.Key = "login_snapshot"
-	case s.canConsent(v):
-		p.Key = "login"
-		p.Actions = append(p.Actions, action{
-			Key: "log_in_wechat", Primary: true, Href: s.loginURL(back, "") + "&go=wechat",
-		})
-	case v.agent().wechat:
-		p.Key = "login_no_unionid"
-	default:
-		p.Key = "login_elsewhere"
-	}
-	p.Actions = append(p.Actions, action{Key: "keep_browsing", Href: "/"})
-	return p
 }

@@ -100,6 +100,7 @@ type authorization struct {
 	flow     *flow
 	scope    wechat.Scope
 	returnTo string
+	member   string // who binds a WeChat account; empty: it is a login
 }
 
 // pending is what the Store keeps of an authorization under its state.
@@ -108,14 +109,33 @@ type pending struct {
 	AppID    string       `json:"a"`
 	Scope    wechat.Scope `json:"s"`
 	ReturnTo string       `json:"r"`
+	Member   string       `json:"m,omitempty"` // who binds a WeChat account; empty: it is a login
+}
+
+// tapped says that the visitor asked for it, and knows why.
+func (p pending) tapped() bool { return p.Scope != wechat.ScopeBase }
+
+func (p pending) channel() string {
+	if p.Scope == wechat.ScopeLogin {
+		return channelWebsite
+	}
+	return channelH5
+}
+
+// app is the app of this site that asks for a scope.
+func (s *Site) app(scope wechat.Scope) wechat.App {
+	if scope == wechat.ScopeLogin {
+		return s.cfg.Website
+	}
+	return s.cfg.OfficialAccount
 }
 
 // authorize sends the browser to WeChat. The state is random, of one use, and
 // bound to this browser, the appid and the target.
 func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a authorization) (answered bool) {
 	state := rand.Text() // base32: letters and digits, as WeChat demands
-	app := s.cfg.OfficialAccount.AppID
-	raw, err := json.Marshal(pending{Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo})
+	app := s.app(a.scope).AppID
+	raw, err := json.Marshal(pending{Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo, Member: a.member})
 	if err != nil {
 		panic(err) // a struct of strings
 	}

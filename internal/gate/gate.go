@@ -40,6 +40,7 @@ type Config struct {
 	CookieMaxAge time.Duration // default 30 days, sliding
 
 	OfficialAccount wechat.App // for pages inside WeChat; zero: none
+	Website         wechat.App // for QR codes elsewhere; zero: none
 	Account         account.Rules
 	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
 	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000

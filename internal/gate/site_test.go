@@ -27,6 +27,9 @@ import (
 const (
 	testAppID  = "wx1111111111111111"
 	testSecret = "official account secret"
+
+	testWebsiteID     = "wx3333333333333333"
+	testWebsiteSecret = "website secret"
 )
 
 // rig is a whole gateway over real parts: a SQLite file, a memory store, the
@@ -55,7 +58,10 @@ func newRig(t *testing.T, opts ...option) *rig {
 	rg := &rig{t: t, log: new(logBuffer)}
 	logger := slog.New(slog.NewTextHandler(rg.log, nil))
 	rg.wechat = wechattest.NewServer(wechattest.Config{
-		Apps: []wechattest.App{{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop"}},
+		Apps: []wechattest.App{
+			{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop"},
+			{ID: testWebsiteID, Secret: testWebsiteSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop", Website: true},
+		},
 	})
 	t.Cleanup(rg.wechat.Close)
 	client, err := wechat.New(wechat.Config{API: rg.wechat.URL, Open: rg.wechat.URL, Logger: logger})
@@ -69,6 +75,7 @@ func newRig(t *testing.T, opts ...option) *rig {
 	rg.store = &flakyStore{Store: session.NewMemory(session.MemoryConfig{})}
 	rg.keys, err = session.NewKeys("a secret for tests that is long enough")
 	must(t, err)
+	must(t, db.Unlock(t.Context(), testSealer{rg.keys}))
 	rg.cache = session.NewCache(64 << 20)
 	signer := testSigner(t)
 	watcher := NewWatcher(db, rg.cache)
@@ -97,6 +104,15 @@ func newRig(t *testing.T, opts ...option) *rig {
 	must(t, err)
 	return rg
 }
+
+// testSealer seals the key of phone numbers.
+type testSealer struct{ keys *session.Keys }
+
+func (s testSealer) Seal(b []byte) string { return s.keys.Seal(session.TypeDataKey, b) }
+func (s testSealer) Open(sealed string) ([]byte, bool) {
+	return s.keys.Open(session.TypeDataKey, sealed)
+}
+func (s testSealer) Newest(sealed string) bool { return s.keys.Newest(session.TypeDataKey, sealed) }
 
 // testSigner signs with a key that the shop has too.
 func testSigner(t *testing.T) *assertion.Signer {
@@ -279,10 +295,16 @@ func (b *browser) clearCookies() {
 // tapLogin taps the button of the login page.
 func (b *browser) tapLogin(page answer) answer {
 	b.rg.t.Helper()
+	return b.tap(page, "go=wechat")
+}
+
+// tap follows the first link of a page of ours, which must hold a word.
+func (b *browser) tap(page answer, word string) answer {
+	b.rg.t.Helper()
 	_, rest, ok := strings.Cut(page.body, `<a href="`)
 	href, _, _ := strings.Cut(rest, `"`)
-	if !ok || !strings.Contains(href, "go=wechat") {
-		b.rg.t.Fatalf("no login button on the page:\n%s", page.body)
+	if !ok || !strings.Contains(href, word) {
+		b.rg.t.Fatalf("no button for %s on the page at %s:\n%s", word, page.Request.URL, page.body)
 	}
 	return b.get(strings.ReplaceAll(href, "&amp;", "&"), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
 }

@@ -62,6 +62,7 @@ const (
 	kindMember = "member"
 
 	channelH5      = "h5"
+	channelWebsite = "website"
 	channelBrowser = "browser"
 )
 

@@ -1,0 +1,193 @@
+package gate
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+// login is the page between 'this needs a login' and WeChat's consent or its QR
+// code.
+func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
+	q := v.Sent.Query()
+	back := s.returnTo(q.Get("return_to"))
+	switch {
+	case v.who.member() && !v.grace && refusalCode(q.Get("code")) != "":
+		s.writePage(w, r, refusedPage(refusalCode(q.Get("code")), back))
+	case v.who.member() && !v.grace:
+		s.redirect(w, back)
+	case isNavigation(r) && s.toExternal(w, r, v):
+	case isPrefetch(r):
+		s.writeProblem(w, r, newProblem(codeLoginRequired))
+	case s.promote(r.Context(), v):
+		http.SetCookie(w, s.cookies.Session(s.tokenOf(v.issue), true))
+		s.redirect(w, back)
+	case v.failed:
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+	default:
+		if scope, ok := s.asked(r, v); ok {
+			s.askConsent(w, r, v, authorization{scope: scope, returnTo: back})
+			return
+		}
+		s.writePage(w, r, s.loginPage(v, back, q.Get("code")))
+	}
+}
+
+// bind is the page on which a member adds a WeChat account to his own. He stays
+// who he is, whatever WeChat says.
+func (s *Site) bind(w http.ResponseWriter, r *http.Request, v *Visit) {
+	q := v.Sent.Query()
+	back := s.returnTo(q.Get("return_to"))
+	switch {
+	case v.failed:
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+	case isPrefetch(r):
+		s.writeProblem(w, r, newProblem(codeLoginRequired))
+	case isNavigation(r) && s.toExternal(w, r, v):
+	case !v.who.member() || v.grace:
+		s.redirect(w, s.loginURL(back, ""))
+	default:
+		scope, ok := s.asked(r, v)
+		if appid := q.Get("appid"); ok && (appid == "" || appid == s.app(scope).AppID) {
+			s.askConsent(w, r, v, authorization{scope: scope, returnTo: back, member: v.who.id})
+			return
+		}
+		s.writePage(w, r, s.bindPage(v, back))
+	}
+}
+
+// asked is the authorization that a tap on one of our pages asks for. A link of
+// another site is no tap: WeChat counts a consent that comes without an
+// explanation as misuse.
+func (s *Site) asked(r *http.Request, v *Visit) (scope wechat.Scope, ok bool) {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return "", false
+	}
+	switch v.Sent.Query().Get("go") {
+	case "wechat":
+		return wechat.ScopeUserInfo, s.canConsent(v)
+	case "scan":
+		return wechat.ScopeLogin, s.canScan(v)
+	default:
+		return "", false
+	}
+}
+
+func (s *Site) askConsent(w http.ResponseWriter, r *http.Request, v *Visit, a authorization) {
+	a.flow, _ = s.readFlow(v)
+	if !s.authorize(r.Context(), w, v, a) {
+		s.writeProblem(w, r, newProblem(codeUnavailable))
+	}
+}
+
+// canConsent says whether a tap can start an authorization: in WeChat's
+// browser, and not right after a consent that brought no unionid.
+func (s *Site) canConsent(v *Visit) bool {
+	return v.agent().wechat && s.cfg.OfficialAccount.AppID != "" && s.mayTell(v)
+}
+
+// canScan says whether a tap can show a QR code: on a screen that is not the
+// telephone's that is to scan it.
+func (s *Site) canScan(v *Visit) bool {
+	a := v.agent()
+	return !a.wechat && !a.mobile && s.cfg.Website.AppID != "" && s.mayTell(v)
+}
+
+// mayTell says whether WeChat, asked once more, may tell more.
+func (s *Site) mayTell(v *Visit) bool {
+	sess := v.session()
+	return sess == nil || !sess.Snapshot && v.now.Unix()-sess.ConsentedAt >= consentPause
+}
+
+// consentPause is how long a consent that brought no unionid is not asked for
+// again, in seconds.
+const consentPause = 24 * 60 * 60
+
+// loginCode is an outcome that the login page explains, or nothing.
+func loginCode(raw string) code {
+	if raw == codeRefused || slices.Contains([]code{codeInvalid, "phone_required", "unionid_missing", "snapshot"}, code(raw)) {
+		return code(raw)
+	}
+	return refusalCode(raw)
+}
+
+// refusalCode is a refusal of the linking rules, or nothing.
+func refusalCode(raw string) code {
+	known := []code{"unionid_changed", "openid_changed", "userid_bound_to_other_wechat", "wechat_bound_to_other_user", "repair_conflict"}
+	if slices.Contains(known, code(raw)) {
+		return code(raw)
+	}
+	return ""
+}
+
+func (s *Site) loginPage(v *Visit, back, rawCode string) page {
+	p := page{Status: http.StatusOK, Code: loginCode(rawCode)}
+	sess, here := v.session(), s.loginURL(back, "")
+	switch {
+	case sess != nil && sess.Snapshot || p.Code == "snapshot":
+		p.Key = "login_snapshot"
+	case s.canConsent(v):
+		p.Key, p.Actions = "login", []action{{Key: "log_in_wechat", Primary: true, Href: here + "&go=wechat"}}
+	case s.canScan(v):
+		p.Key, p.Actions = "login_scan", []action{{Key: "log_in_scan", Primary: true, Href: here + "&go=scan"}}
+	case !s.mayTell(v):
+		p.Key = "login_no_unionid"
+	case s.cfg.OfficialAccount.AppID == "" && s.cfg.Website.AppID != "":
+		p.Key, p.Detail = "login_on_computer", s.absolute(back)
+	default:
+		p.Key, p.Detail = "login_elsewhere", s.absolute(back)
+	}
+	p.Actions = append(p.Actions, action{Key: "keep_browsing", Href: "/"})
+	return p
+}
+
+// refusedPage tells a member who is logged in what his login did not do.
+func refusedPage(c code, back string) page {
+	return page{Status: http.StatusOK, Key: "logged_in", Code: c, Actions: []action{{Key: "go_on", Primary: true, Href: back}}}
+}
+
+func (s *Site) bindPage(v *Visit, back string) page {
+	q := v.Sent.Query()
+	p := page{Status: http.StatusOK, Code: loginCode(q.Get("code"))}
+	here := s.bindURL(back, "")
+	if appid := q.Get("appid"); appid != "" {
+		here += "&appid=" + url.QueryEscape(appid)
+	}
+	sess, wants := v.session(), q.Get("appid")
+	switch {
+	case sess != nil && sess.Snapshot || p.Code == "snapshot":
+		p.Key = "login_snapshot"
+	case s.canConsent(v) && (wants == "" || wants == s.cfg.OfficialAccount.AppID):
+		p.Key, p.Actions = "bind", []action{{Key: "bind_wechat", Primary: true, Href: here + "&go=wechat"}}
+	case s.canScan(v) && (wants == "" || wants == s.cfg.Website.AppID):
+		p.Key, p.Actions = "bind_scan", []action{{Key: "bind_scan", Primary: true, Href: here + "&go=scan"}}
+	default:
+		p.Key, p.Detail = "bind_elsewhere", s.absolute(back)
+	}
+	p.Actions = append(p.Actions, action{Key: "not_now", Href: back})
+	return p
+}
+
+func (s *Site) loginURL(returnTo, code string) string { return s.ownURL("/login", returnTo, code) }
+
+func (s *Site) bindURL(returnTo, code string) string { return s.ownURL("/bind", returnTo, code) }
+
+// ownURL is a page of ours that leads on to returnTo.
+func (s *Site) ownURL(path, returnTo, code string) string {
+	u := s.cfg.Prefix + path + "?return_to=" + url.QueryEscape(returnTo)
+	if code != "" {
+		u += "&code=" + url.QueryEscape(code)
+	}
+	return u
+}
+
+// absolute is where a return_to leads, to be opened in another browser.
+func (s *Site) absolute(returnTo string) string {
+	if strings.HasPrefix(returnTo, "/") {
+		return s.origin() + returnTo
+	}
+	return returnTo
+}
