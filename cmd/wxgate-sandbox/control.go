@@ -18,12 +18,14 @@ var controlFiles embed.FS
 
 const shownRequests = 30
 
-// control is the page where the tester plays the person with the phone and the
-// platform's bad days. Everything else at its address is the platform itself.
+// control is the page where the tester plays the person with the phone, reads
+// the codes sent to it, and plays the platform's bad days. Everything else at its
+// address is the platform itself.
 type control struct {
 	platform *wechattest.Server
 	page     *template.Template
 	links    links
+	inbox    *inbox
 
 	mu      sync.Mutex
 	planned []plannedFault
@@ -48,6 +50,7 @@ func newControl(platform *wechattest.Server, l links) http.Handler {
 		platform: platform,
 		page:     template.Must(template.ParseFS(controlFiles, "control/page.html")),
 		links:    l,
+		inbox:    newInbox(),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.show)
@@ -61,6 +64,7 @@ func newControl(platform *wechattest.Server, l links) http.Handler {
 	} {
 		mux.Handle("POST "+path, http.NewCrossOriginProtection().Handler(apply(change)))
 	}
+	mux.Handle("POST /sms", c.inbox)
 	mux.Handle("/", platform)
 	return mux
 }
@@ -184,6 +188,7 @@ type view struct {
 	Consents, Refusals, Snapshots, Delays, APIs []choice
 	Faults                                      []faultChoice
 
+	Messages []message // newest first
 	Pending  []plannedFault
 	Requests []wechattest.Request // newest first
 }
@@ -198,6 +203,7 @@ func (c *control) view() view {
 		UnionID:   c.platform.UnionID(held, appID),
 		Consents:  consents(), Refusals: refusals(), Snapshots: snapshots(), Delays: delays(), APIs: apis(),
 		Faults:   faults(),
+		Messages: c.inbox.list(),
 		Pending:  c.pending(),
 		Requests: c.platform.Requests(),
 	}
