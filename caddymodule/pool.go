@@ -109,7 +109,7 @@ func (a *App) open(path string) (*shared, error) {
 		limiter: limit.NewMemory(limitKeys), cache: session.NewCache(cacheBytes),
 		live: gate.NewLive(db),
 	}
-	s.watcher = gate.NewWatcher(db, s.cache)
+	s.watcher = gate.NewWatcher(db.ReadInvalidations(), s.cache)
 	db.OnChange(s.watcher.Changed)
 	return s, nil
 }

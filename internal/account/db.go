@@ -29,6 +29,7 @@ type DB struct {
 	read  *sql.DB // the same, where one pool can do both
 	ids   *idSource
 
+	txTimeout time.Duration
 	log       atomic.Pointer[slog.Logger]
 	phoneKeys atomic.Pointer[phoneKeys] // nil before Unlock
 	onChange  atomic.Pointer[func(Invalidation)]
@@ -43,7 +44,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d}
+	db := &DB{dialect: d, txTimeout: txTimeout}
 	db.LogTo(slog.New(slog.DiscardHandler))
 	if db.write, db.read, err = d.open(src); err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)
@@ -131,7 +132,10 @@ func (db *DB) retry(ctx context.Context, f func() error) error {
 	}
 }
 
+// tryTx runs f in a transaction that ends within txTimeout.
 func (db *DB) tryTx(ctx context.Context, f func(*sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, db.txTimeout)
+	defer cancel()
 	tx, err := db.write.BeginTx(ctx, &db.writes)
 	if err != nil {
 		return err
@@ -139,7 +143,10 @@ func (db *DB) tryTx(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := f(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return nil
 }
 
 // isRace says that another transaction came first.

@@ -92,6 +92,9 @@ const (
 	connectTimeout  = 5 * time.Second
 )
 
+// txTimeout bounds a transaction that writes, from its begin to its commit.
+const txTimeout = 30 * time.Second
+
 // What a server does by itself, should this process not be there to stop it.
 const (
 	statementTimeout = 30 * time.Second

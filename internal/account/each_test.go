@@ -15,6 +15,11 @@ type opener func(testing.TB) *DB
 // onEach runs a test on each kind of database.
 func onEach(t *testing.T, f func(*testing.T, opener)) {
 	t.Run("sqlite", func(t *testing.T) { f(t, newDB) })
+	onServers(t, f)
+}
+
+// onServers runs a test on each kind of database that is a server.
+func onServers(t *testing.T, f func(*testing.T, opener)) {
 	for _, e := range []dbtest.Engine{dbtest.Postgres, dbtest.MariaDB} {
 		t.Run(string(e), func(t *testing.T) { f(t, serverDB(t, e)) })
 	}

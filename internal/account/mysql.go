@@ -29,7 +29,8 @@ func mysqlDialect() dialect {
 }
 
 // setupMySQL sets what statements depend on. In the comments are settings that
-// only MariaDB or only MySQL has.
+// only MariaDB or only MySQL has. MySQL cannot end idle transactions alone, so
+// there all idle connections end, and the driver opens others.
 func setupMySQL() []string {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 	return []string{
@@ -38,7 +39,7 @@ func setupMySQL() []string {
 			", sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'" +
 			", time_zone = '+00:00', innodb_lock_wait_timeout = " + seconds(lockTimeout) +
 			" /*M!100300 , max_statement_time = " + seconds(statementTimeout) + ", idle_transaction_timeout = " + seconds(idleTxTimeout) + " */" +
-			" /*!80000 , max_execution_time = " + strconv.FormatInt(statementTimeout.Milliseconds(), 10) + " */",
+			" /*!80000 , max_execution_time = " + strconv.FormatInt(statementTimeout.Milliseconds(), 10) + ", wait_timeout = " + seconds(idleTxTimeout) + " */",
 	}
 }
 

@@ -212,48 +212,6 @@ func (c *change) endSessions(id string) error {
 	return nil
 }
 
-// invalidate appends to the log.
-func invalidate(ctx context.Context, tx *sql.Tx, inv Invalidation) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO wxgate_invalidation (user_id, session_id, time) VALUES (nullif(?, ''), nullif(?, ''), ?)`,
-		inv.UserID, inv.SessionID, millis(time.Now()))
-	return err
-}
-
-const (
-	// catchUp is how far back a reader begins, for what was cached while its
-	// process started.
-	catchUp = 5 * time.Minute
-	// invalidationKept bounds how long a reader may be away.
-	invalidationKept = 24 * time.Hour
-)
-
-// Invalidations returns what caches have to forget after a number, in order.
-// after 0 is a reader who begins: he gets the last five minutes. None is left
-// out, since SQLite's one writer commits in the order of the numbers. What is
-// cached is out of date when its session is named, or the user it stands for.
-func (db *DB) Invalidations(ctx context.Context, after int64) ([]Invalidation, error) {
-	var since int64
-	if after == 0 {
-		since = millis(time.Now().Add(-catchUp))
-	}
-	rows, err := db.read.QueryContext(ctx, `
-		SELECT seq, coalesce(user_id, ''), coalesce(session_id, '') FROM wxgate_invalidation
-		WHERE seq > ? AND time >= ? ORDER BY seq`, after, since)
-	if err != nil {
-		return nil, fmt.Errorf("reading the invalidation log: %w", err)
-	}
-	defer rows.Close()
-	var all []Invalidation
-	for rows.Next() {
-		var inv Invalidation
-		if err := rows.Scan(&inv.Seq, &inv.UserID, &inv.SessionID); err != nil {
-			return nil, err
-		}
-		all = append(all, inv)
-	}
-	return all, rows.Err()
-}
-
 // Prune removes revocations of sessions that have expired, invalidations that
 // every instance has read long ago, events after EventsKept, and copies of the
 // data key under secrets that were replaced long ago.

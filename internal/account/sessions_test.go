@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -182,39 +181,6 @@ func TestPreviousIDsCountFromTheLatestMerge(t *testing.T) {
 	})
 }
 
-func TestInvalidationsNameWhatCachesMustForget(t *testing.T) {
-	w := newWorld(t, Rules{}, "guest V3 3", "visitor oa x V3", "guest V4 4", "merged V4 V3")
-	var heard []Invalidation
-	w.db.OnChange(func(inv Invalidation) { heard = append(heard, inv) })
-	ctx, now := t.Context(), time.Now()
-	out := w.link(proved("oa", "x", "X").as("V1").login())
-	must(t, w.db.RevokeSession(ctx, "s", now, now.Add(time.Hour)))
-	must(t, w.db.RevokeUser(ctx, out.UserID, By{}))
-	logged, err := w.db.Invalidations(ctx, 0)
-	must(t, err)
-	names := func(invs []Invalidation) (names []string) {
-		for _, inv := range invs {
-			if n := inv.UserID + inv.SessionID; !slices.Contains(names, n) {
-				names = append(names, n)
-			}
-		}
-		slices.Sort(names)
-		return names
-	}
-	want := sorted([]string{"V1", "V3", "V4", "s", out.UserID})
-	diff(t, "in the log", want, names(logged))
-	diff(t, "told after the commit", want, names(heard))
-	if !slices.IsSortedFunc(logged, func(a, b Invalidation) int { return int(a.Seq - b.Seq) }) {
-		t.Errorf("out of order: %v", logged)
-	}
-	w.db.OnChange(nil)
-	heardBefore := len(heard)
-	must(t, w.db.RevokeUser(ctx, out.UserID, By{}))
-	if len(heard) != heardBefore {
-		t.Error("told after nil took the function away")
-	}
-}
-
 func TestALinkThatFailsTellsNobody(t *testing.T) {
 	w := newWorld(t, Rules{})
 	w.db.OnChange(func(inv Invalidation) { t.Errorf("told of %v", inv) })
@@ -227,24 +193,14 @@ func TestALinkThatFailsTellsNobody(t *testing.T) {
 	diff(t, "stored", []string{}, w.stored())
 }
 
-// Reading the log again and again must not make caches forget what is up to
-// date, or a quiet site would sign for its visitors every two seconds.
-func TestReadingTheInvalidationLogOnReturnsOnlyWhatIsNew(t *testing.T) {
-	w := newWorld(t, Rules{}, "member U1")
-	must(t, w.db.RevokeUser(t.Context(), "U1", By{}))
-	first, err := w.db.Invalidations(t.Context(), 0)
-	must(t, err)
-	again, err := w.db.Invalidations(t.Context(), first[len(first)-1].Seq)
-	must(t, err)
-	diff(t, "first and second reading", []int{1, 0}, []int{len(first), len(again)})
-}
-
 func TestPruneForgetsWhatNobodyCanAskForAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Rules{}, "member U1")
 		ctx := t.Context()
 		must(t, w.db.RevokeSession(ctx, "short", time.Now(), time.Now().Add(time.Hour)))
 		must(t, w.db.RevokeSession(ctx, "long", time.Now(), time.Now().Add(72*time.Hour)))
+		reader := w.db.ReadInvalidations()
+		diff(t, "read", []string{"short", "long"}, toldBy(t, reader))
 		must(t, w.db.Prune(ctx, time.Now()))
 		diff(t, "at once", "2 2", w.counts())
 		time.Sleep(time.Hour)
@@ -254,14 +210,9 @@ func TestPruneForgetsWhatNobodyCanAskForAnyMore(t *testing.T) {
 		must(t, w.db.Prune(ctx, time.Now()))
 		diff(t, "a day later", "1 0", w.counts())
 		diff(t, "the longer one", "dead", w.resolved(SessionRef{ID: "long", UserID: "U1", Kind: Member}))
-		last, err := w.db.Invalidations(ctx, 0)
-		must(t, err)
+		diff(t, "read from before", []string{}, toldBy(t, reader))
 		must(t, w.db.RevokeUser(ctx, "U1", By{}))
-		next, err := w.db.Invalidations(ctx, 2)
-		must(t, err)
-		if len(last) != 0 || len(next) != 1 || next[0].Seq != 3 {
-			t.Errorf("a cursor from before does not go on: %v, %v", last, next)
-		}
+		diff(t, "read on", []string{"U1"}, toldBy(t, reader))
 	})
 }
 

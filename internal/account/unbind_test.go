@@ -29,14 +29,9 @@ func (w *world) did(out Outcome, err error) string {
 }
 
 // logged names the users whom the invalidation log names.
-func (w *world) logged() (ids []string) {
+func (w *world) logged() []string {
 	w.t.Helper()
-	all, err := w.db.Invalidations(w.t.Context(), 0)
-	must(w.t, err)
-	for _, inv := range all {
-		ids = append(ids, inv.UserID)
-	}
-	return ids
+	return toldBy(w.t, w.db.ReadInvalidations())
 }
 
 // operations is what is recorded of operators, oldest first.

@@ -45,7 +45,7 @@ func benchSite(b *testing.B) *Site {
 		},
 	}, Deps{
 		Accounts: db, Store: session.NewMemory(session.MemoryConfig{}), Limiter: limit.NewMemory(10), Cache: cache,
-		Watcher: NewWatcher(db, cache), Keys: keys, Signer: signer, Metrics: nopMetrics{}, Log: log,
+		Watcher: NewWatcher(db.ReadInvalidations(), cache), Keys: keys, Signer: signer, Metrics: nopMetrics{}, Log: log,
 	})
 	if err != nil {
 		b.Fatal(err)

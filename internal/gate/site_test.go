@@ -78,7 +78,7 @@ func newRig(t *testing.T, opts ...option) *rig {
 	must(t, db.Unlock(t.Context(), testSealer{rg.keys}))
 	rg.cache = session.NewCache(64 << 20)
 	signer := testSigner(t)
-	watcher := NewWatcher(db, rg.cache)
+	watcher := NewWatcher(db.ReadInvalidations(), rg.cache)
 	db.OnChange(watcher.Changed)
 
 	rg.srv = httptest.NewServer(http.HandlerFunc(rg.serve))

@@ -12,10 +12,11 @@ import (
 )
 
 // InvalidationLog is the part of the account store that tells which cached
-// answers are out of date. Entries may repeat; none after a sequence number is
-// left out, also when transactions commit out of order.
+// answers are out of date. Each call tells what was committed since the one
+// before. Entries may repeat; none is left out, also when transactions commit
+// out of order, and after an error the next call makes up for this one.
 type InvalidationLog interface {
-	Invalidations(ctx context.Context, after int64) ([]account.Invalidation, error)
+	Next(ctx context.Context, tell func(account.Invalidation)) error
 }
 
 // watchInterval keeps revocation within the 5 s that the contract allows.
@@ -28,8 +29,7 @@ type Watcher struct {
 	cache  *session.Cache
 	lastOK atomic.Int64 // Unix nanoseconds
 
-	mu    sync.Mutex // around a reload two Runs overlap
-	after int64
+	mu sync.Mutex // around a reload two Runs overlap
 }
 
 // NewWatcher returns a Watcher that believes the log was read just now.
@@ -90,13 +90,8 @@ func (w *Watcher) poll(ctx context.Context) error {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	invs, err := w.log.Invalidations(ctx, w.after)
-	if err != nil {
+	if err := w.log.Next(ctx, w.Changed); err != nil {
 		return err
-	}
-	for _, inv := range invs {
-		w.Changed(inv)
-		w.after = max(w.after, inv.Seq)
 	}
 	w.lastOK.Store(started.UnixNano())
 	return nil
