@@ -63,7 +63,7 @@ func serveRepair(c *adminCall) error {
 
 // followers finds the official account to repair.
 func (c *adminCall) followers(in repairRequest) (*followers, error) {
-	i := slices.IndexFunc(c.app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == in.AppID })
+	i := slices.IndexFunc(c.app.OfficialAccounts, func(o WeChatApp) bool { return o.AppID == in.AppID })
 	if i < 0 {
 		return nil, newProblem(http.StatusNotFound, "unknown_app",
 			"the running configuration has no official_account with that appid, and only official accounts have followers")

@@ -87,7 +87,7 @@ func (c *adminCall) importParts() (in importRequest, file io.Reader, err error) 
 func (c *adminCall) unknownApps(r account.ImportReport) []string {
 	unknown := []string{}
 	for appID := range r.Apps {
-		if !slices.ContainsFunc(c.app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == appID }) {
+		if !c.app.knows(appID) {
 			unknown = append(unknown, appID)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +47,11 @@ type App struct {
 	Database string `json:"database,omitempty"`
 
 	// The official accounts whose pages run inside WeChat.
-	OfficialAccounts []OfficialAccount `json:"official_accounts,omitempty"`
+	OfficialAccounts []WeChatApp `json:"official_accounts,omitempty"`
+
+	// The website apps with which people log in at a computer, by a QR code that
+	// their phone scans.
+	Websites []WeChatApp `json:"websites,omitempty"`
 
 	// What a first login needs: `wechat`, a WeChat account that the Open
 	// Platform knows, or `wechat_phone`, a verified phone besides, which joins
@@ -162,10 +165,10 @@ func (a *App) expand() error {
 	for i := range a.Secrets {
 		e.secret("secret", &a.Secrets[i])
 	}
-	for i := range a.OfficialAccounts {
-		e.text("official_account", &a.OfficialAccounts[i].AppID)
-		e.secret("official_account "+a.OfficialAccounts[i].AppID, &a.OfficialAccounts[i].Secret)
-		e.text("unionid", &a.OfficialAccounts[i].UnionID)
+	for kind, o := range a.weChatApps() {
+		e.text(kind, &o.AppID)
+		e.secret(kind+" "+o.AppID, &o.Secret)
+		e.text("unionid", &o.UnionID)
 	}
 	if a.Endpoints == nil {
 		a.Endpoints = new(Endpoints)
@@ -225,7 +228,7 @@ func (a *App) defaultFirstLogin() {
 
 // check refuses what cannot work, by the option's name.
 func (a *App) check() error {
-	errs := a.checkAccounts()
+	errs := a.checkApps()
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf("wxgate: "+format, args...)) }
 	if len(a.NotAvailable) > 0 {
 		refuse("%s", strings.Join(a.NotAvailable, "\n"))
@@ -261,28 +264,6 @@ func (a *App) check() error {
 		refuse("mint_limit: the number of guests is missing")
 	}
 	return errors.Join(errs...)
-}
-
-// appIDs holds for every appid that WeChat has given out, and for whatever can
-// stand in a path.
-var appIDs = regexp.MustCompile(`^[A-Za-z0-9]+$`)
-
-func (a *App) checkAccounts() (errs []error) {
-	seen := map[string]bool{}
-	for _, o := range a.OfficialAccounts {
-		switch {
-		case !appIDs.MatchString(o.AppID):
-			errs = append(errs, fmt.Errorf("wxgate: official_account: %q is not an appid", o.AppID))
-		case o.Secret == "":
-			errs = append(errs, fmt.Errorf("wxgate: official_account %s: the AppSecret is empty (is its environment variable set?)", o.AppID))
-		case seen[o.AppID]:
-			errs = append(errs, fmt.Errorf("wxgate: official_account %s is given twice", o.AppID))
-		case o.UnionID != "" && o.UnionID != "none":
-			errs = append(errs, fmt.Errorf("wxgate: official_account %s: unionid: %q is not none", o.AppID, o.UnionID))
-		}
-		seen[o.AppID] = true
-	}
-	return errs
 }
 
 func (a *App) newClient() (*wechat.Client, error) {

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -18,6 +17,7 @@ import (
 //		official_account <appid> <secret> {       # repeatable; the block may be left out
 //			unionid none
 //		}
+//		website          <appid> <secret>         # the same
 //		first_login      wechat|wechat_phone
 //		linking          one_to_one|many_unionids
 //		guests           on|off
@@ -76,7 +76,9 @@ func (p *parser) appOption(app *App, name string) error {
 	case "database":
 		return p.database(app)
 	case "official_account":
-		return p.officialAccount(app)
+		return p.weChatApp(app, &app.OfficialAccounts)
+	case "website":
+		return p.weChatApp(app, &app.Websites)
 	case "first_login":
 		return p.choice(&app.FirstLogin, "wechat", "wechat_phone")
 	case "linking":
@@ -101,7 +103,7 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.sms(app)
 	case "sms_budget":
 		return p.value("sms_budget <codes>", &app.SMSBudget)
-	case "redis", "mini_program", "website", "mobile_app", "webhook":
+	case "redis", "mini_program", "mobile_app", "webhook":
 		p.skip(name)
 		return nil
 	default:
@@ -130,16 +132,16 @@ func (p *parser) database(app *App) error {
 	}
 }
 
-func (p *parser) officialAccount(app *App) error {
-	const usage = "official_account <appid> <secret>"
+func (p *parser) weChatApp(app *App, to *[]WeChatApp) error {
+	usage := p.Val() + " <appid> <secret>"
 	var appid, secret string
 	if err := p.args(usage, &appid, &secret); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == appid }) {
+	if app.knows(appid) {
 		return p.Errf("appid '%s' is repeated", appid)
 	}
-	account := OfficialAccount{AppID: appid, Secret: Secret(secret)}
+	account := WeChatApp{AppID: appid, Secret: Secret(secret)}
 	if p.NextArg() {
 		return p.Errf("surplus word, usage: %s", usage)
 	}
@@ -149,7 +151,7 @@ func (p *parser) officialAccount(app *App) error {
 		}
 		return p.choice(&account.UnionID, "none")
 	})
-	app.OfficialAccounts = append(app.OfficialAccounts, account)
+	*to = append(*to, account)
 	return err
 }
 

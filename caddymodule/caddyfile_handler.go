@@ -32,6 +32,7 @@ import (
 //		}
 //		return_origins   <origins...>
 //		official_account <appid>
+//		website          <appid>
 //	}
 func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	p := &parser{Dispenser: h.Dispenser}
@@ -78,8 +79,10 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.values("return_origins <origins...>", &to.ReturnOrigins)
 	case "official_account":
 		return p.value("official_account <appid>", &to.OfficialAccount)
+	case "website":
+		return p.value("website <appid>", &to.Website)
 	case "verification_file", "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
-		"website", "mini_program":
+		"mini_program":
 		p.skip(name)
 		return nil
 	default:

@@ -2,10 +2,10 @@ package caddymodule
 
 import "github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-// OfficialAccount is a WeChat official account (a service account) whose pages
-// run inside WeChat.
-type OfficialAccount struct {
-	// The appid of the official account, `wx` and 16 letters or digits.
+// WeChatApp is one application at WeChat: an official account (a service
+// account), or a website app.
+type WeChatApp struct {
+	// The appid, `wx` and 16 letters or digits.
 	AppID string `json:"appid"`
 
 	// The AppSecret that belongs to the appid. Placeholders such as

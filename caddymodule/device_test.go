@@ -173,10 +173,16 @@ func (d *device) do(r *http.Request, edit ...func(*http.Request)) reply {
 // tapLogin taps the button of the login page.
 func (d *device) tapLogin(page reply) reply {
 	d.rg.t.Helper()
+	return d.tapFirst(page, "go=wechat")
+}
+
+// tapFirst follows the first link of a page of ours, which must hold a word.
+func (d *device) tapFirst(page reply, word string) reply {
+	d.rg.t.Helper()
 	_, rest, ok := strings.Cut(page.body, `<a href="`)
 	href, _, _ := strings.Cut(rest, `"`)
-	if !ok || !strings.Contains(href, "go=wechat") {
-		d.rg.t.Fatalf("no login button on the page at %s:\n%s", page.Request.URL, page.body)
+	if !ok || !strings.Contains(href, word) {
+		d.rg.t.Fatalf("no button for %s on the page at %s:\n%s", word, page.Request.URL, page.body)
 	}
 	return d.get(strings.ReplaceAll(href, "&amp;", "&"), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
 }
@@ -209,10 +215,10 @@ func (d *device) logIn() {
 }
 
 // stay opens a page of the site and stays there, wherever it is sent.
-func (d *device) stay(path string) reply {
+func (d *device) stay(path string, edit ...func(*http.Request)) reply {
 	d.rg.t.Helper()
 	follow := d.client.CheckRedirect
 	defer func() { d.client.CheckRedirect = follow }()
 	d.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return d.get(path)
+	return d.get(path, edit...)
 }

@@ -24,17 +24,6 @@ func (a *App) rules() account.Rules {
 	return r
 }
 
-// standIns are the apps whose openids stand in for unionids.
-func (a *App) standIns() map[string]bool {
-	apps := map[string]bool{}
-	for _, o := range a.OfficialAccounts {
-		if o.UnionID == "none" {
-			apps[o.AppID] = true
-		}
-	}
-	return apps
-}
-
 // newShop prepares to ask the shop for user ids, if it makes them.
 func (a *App) newShop() (*webhook.Endpoint, error) {
 	if a.NewMembers == nil {

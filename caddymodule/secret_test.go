@@ -14,7 +14,7 @@ import (
 
 func TestSecretIsNeverPrinted(t *testing.T) {
 	const secret = Secret("hush")
-	account := OfficialAccount{AppID: "wx1", Secret: secret}
+	account := WeChatApp{AppID: "wx1", Secret: secret}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T %v"} {
 		for _, value := range []any{secret, account, &account, []Secret{secret}, map[string]Secret{"a": secret}, App{Secrets: []Secret{secret}}.Secrets} {
 			args := []any{value}
@@ -38,7 +38,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 
 // TestSecretStaysInTheConfiguration, which is JSON.
 func TestSecretStaysInTheConfiguration(t *testing.T) {
-	got, err := json.Marshal(OfficialAccount{AppID: "wx1", Secret: "hush"})
+	got, err := json.Marshal(WeChatApp{AppID: "wx1", Secret: "hush"})
 	if err != nil || string(got) != `{"appid":"wx1","secret":"hush"}` {
 		t.Errorf("%s, %v", got, err)
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/gate"
 	"github.com/wxgate/wxgate/internal/sms"
-	"github.com/wxgate/wxgate/internal/wechat"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -63,6 +62,10 @@ type Handler struct {
 	// The appid of the official account of this site. Required only where the
 	// App has several.
 	OfficialAccount string `json:"official_account,omitempty"`
+
+	// The appid of the website app of this site. Required only where the App has
+	// several.
+	Website string `json:"website,omitempty"`
 
 	options []byte // as configured, to be compared
 	site    *gate.Site
@@ -125,6 +128,7 @@ func (h *Handler) expand() error {
 	e.where = "wxgate: site " + h.ExternalURL
 	e.text("prefix", &h.Prefix)
 	e.text("official_account", &h.OfficialAccount)
+	e.text("website", &h.Website)
 	e.text("header user_id", &h.Headers.UserID)
 	e.text("header kind", &h.Headers.Kind)
 	e.text("header phone_verified", &h.Headers.PhoneVerified)
@@ -154,7 +158,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	if err != nil {
 		return gate.Config{}, err
 	}
-	official, err := h.officialAccount(app)
+	official, website, err := h.weChatApps(app)
 	if err != nil {
 		return gate.Config{}, err
 	}
@@ -175,7 +179,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
 		ReturnOrigins: h.ReturnOrigins, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
-		OfficialAccount: official, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
+		OfficialAccount: official, Website: website, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		CacheSalt: app.salt,
 	}, nil
@@ -214,28 +218,6 @@ func (h *Handler) rules(ctx caddy.Context, carrier sms.Sender) ([]gate.Rule, err
 		rules = append(rules, rule)
 	}
 	return rules, nil
-}
-
-func (h *Handler) officialAccount(app *App) (wechat.App, error) {
-	var chosen *OfficialAccount
-	switch {
-	case h.OfficialAccount != "":
-		i := slices.IndexFunc(app.OfficialAccounts, func(o OfficialAccount) bool { return o.AppID == h.OfficialAccount })
-		if i < 0 {
-			return wechat.App{}, fmt.Errorf("official_account %s: the global option wxgate has no such account", h.OfficialAccount)
-		}
-		chosen = &app.OfficialAccounts[i]
-	case len(app.OfficialAccounts) == 1:
-		chosen = &app.OfficialAccounts[0]
-	case len(app.OfficialAccounts) > 1:
-		return wechat.App{}, errors.New("official_account: the global option wxgate has several; name this site's")
-	case h.needsLogin() && app.carrier == nil:
-		return wechat.App{}, errors.New("login: nobody can log in, since the global option wxgate has neither an official_account nor sms")
-	default:
-		app.log.Warn("the global option wxgate has no official_account: visitors get guest ids, and nobody can log in")
-		return wechat.App{}, nil
-	}
-	return wechat.App{AppID: chosen.AppID, AppSecret: string(chosen.Secret)}, nil
 }
 
 // checkSandbox keeps a pretend WeChat, which logs anyone in as anyone, and codes

@@ -1,0 +1,104 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"regexp"
+	"slices"
+
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+// weChatApps are all applications of the configuration, by the option that
+// names them.
+func (a *App) weChatApps() iter.Seq2[string, *WeChatApp] {
+	return func(yield func(string, *WeChatApp) bool) {
+		for i := range a.OfficialAccounts {
+			if !yield("official_account", &a.OfficialAccounts[i]) {
+				return
+			}
+		}
+		for i := range a.Websites {
+			if !yield("website", &a.Websites[i]) {
+				return
+			}
+		}
+	}
+}
+
+// knows says whether the configuration names an appid.
+func (a *App) knows(appID string) bool {
+	for _, o := range a.weChatApps() {
+		if o.AppID == appID {
+			return true
+		}
+	}
+	return false
+}
+
+// standIns are the apps whose openids stand in for unionids.
+func (a *App) standIns() map[string]bool {
+	apps := map[string]bool{}
+	for _, o := range a.weChatApps() {
+		if o.UnionID == "none" {
+			apps[o.AppID] = true
+		}
+	}
+	return apps
+}
+
+// appIDs holds for every appid that WeChat has given out, and for whatever can
+// stand in a path.
+var appIDs = regexp.MustCompile(`^[A-Za-z0-9]+$`)
+
+func (a *App) checkApps() (errs []error) {
+	seen := map[string]bool{}
+	for kind, o := range a.weChatApps() {
+		switch {
+		case !appIDs.MatchString(o.AppID):
+			errs = append(errs, fmt.Errorf("wxgate: %s: %q is not an appid", kind, o.AppID))
+		case o.Secret == "":
+			errs = append(errs, fmt.Errorf("wxgate: %s %s: the AppSecret is empty (is its environment variable set?)", kind, o.AppID))
+		case seen[o.AppID]:
+			errs = append(errs, fmt.Errorf("wxgate: %s %s is given twice", kind, o.AppID))
+		case o.UnionID != "" && o.UnionID != "none":
+			errs = append(errs, fmt.Errorf("wxgate: %s %s: unionid: %q is not none", kind, o.AppID, o.UnionID))
+		}
+		seen[o.AppID] = true
+	}
+	return errs
+}
+
+// weChatApps are those of this site; the zero App stands for none.
+func (h *Handler) weChatApps(app *App) (official, website wechat.App, err error) {
+	if official, err = choose("official_account", h.OfficialAccount, app.OfficialAccounts); err != nil {
+		return official, website, err
+	}
+	if website, err = choose("website", h.Website, app.Websites); err != nil {
+		return official, website, err
+	}
+	if official.AppID == "" && website.AppID == "" && app.carrier == nil {
+		if h.needsLogin() {
+			return official, website, errors.New("login: nobody can log in, since the global option wxgate has no official_account, no website and no sms")
+		}
+		app.log.Warn("the global option wxgate has no official_account, no website and no sms: visitors get guest ids, and nobody can log in")
+	}
+	return official, website, nil
+}
+
+// choose returns the app that the site names, or the only one there is.
+func choose(kind, named string, all []WeChatApp) (wechat.App, error) {
+	i := slices.IndexFunc(all, func(o WeChatApp) bool { return o.AppID == named })
+	switch {
+	case named != "" && i < 0:
+		return wechat.App{}, fmt.Errorf("%s %s: the global option wxgate has no such %[1]s", kind, named)
+	case named == "" && len(all) > 1:
+		return wechat.App{}, fmt.Errorf("%s: the global option wxgate has several; name this site's", kind)
+	case named == "" && len(all) == 0:
+		return wechat.App{}, nil
+	case named == "":
+		i = 0
+	}
+	return wechat.App{AppID: all[i].AppID, AppSecret: string(all[i].Secret)}, nil
+}
