@@ -31,6 +31,7 @@ import (
 //			max_age <duration>
 //		}
 //		return_origins   <origins...>
+//		verification_file <file>                  # repeatable
 //		official_account <appid>
 //		website          <appid>
 //	}
@@ -77,11 +78,16 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.cookie(to)
 	case "return_origins":
 		return p.values("return_origins <origins...>", &to.ReturnOrigins)
+	case "verification_file":
+		var file string
+		err := p.value("verification_file <file>", &file)
+		to.VerificationFiles = append(to.VerificationFiles, file)
+		return err
 	case "official_account":
 		return p.value("official_account <appid>", &to.OfficialAccount)
 	case "website":
 		return p.value("website <appid>", &to.Website)
-	case "verification_file", "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
+	case "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
 		"mini_program":
 		p.skip(name)
 		return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +60,11 @@ type Handler struct {
 	// and whose scripts may call the gateway's endpoints. Default: none but
 	// this site.
 	ReturnOrigins []string `json:"return_origins,omitempty"`
+
+	// Files with which WeChat checks whose the domain is, such as
+	// `MP_verify_0123456789abcdef.txt`. They are served at the root of the site
+	// under their own names, and nobody is asked to log in there. Default: none.
+	VerificationFiles []string `json:"verification_files,omitempty"`
 
 	// The appid of the official account of this site. Required only where the
 	// App has several.
@@ -140,6 +147,7 @@ func (h *Handler) expand() error {
 	e.text("cookie domain", &h.Cookie.Domain)
 	e.texts("keep_headers", h.KeepHeaders)
 	e.texts("return_origins", h.ReturnOrigins)
+	e.texts("verification_file", h.VerificationFiles)
 	e.texts("assertion claims", h.Assertion.Claims)
 	for i := range h.Access {
 		e.texts(h.Access[i].Level, h.Access[i].Paths)
@@ -165,6 +173,10 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	if err := h.checkSandbox(app); err != nil {
 		return gate.Config{}, err
 	}
+	proofs, err := h.proofs()
+	if err != nil {
+		return gate.Config{}, err
+	}
 	if !h.needsLogin() {
 		ctx.Slogger().Warn("the site has no login line: nobody is ever asked to log in", "site", h.ExternalURL)
 	}
@@ -178,11 +190,28 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	}
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
-		ReturnOrigins: h.ReturnOrigins, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
+		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
 		OfficialAccount: official, Website: website, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		CacheSalt: app.salt,
 	}, nil
+}
+
+// proofs reads the files that prove whose the domain is.
+func (h *Handler) proofs() (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for _, path := range h.VerificationFiles {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("verification_file: %w", err)
+		}
+		name := filepath.Base(path)
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("verification_file: %s is given twice", name)
+		}
+		all[name] = content
+	}
+	return all, nil
 }
 
 // needsLogin says whether any request needs a member.

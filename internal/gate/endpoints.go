@@ -41,14 +41,19 @@ func endpointOf(path string) (endpoint, bool) {
 	return endpoint{}, false
 }
 
-// Owns says whether the URL as sent names one of our endpoints.
+// Owns says whether the URL as sent names one of our endpoints, or a file that
+// proves whose the domain is.
 func (s *Site) Owns(v *Visit) bool {
 	rest, ok := strings.CutPrefix(v.Sent.Path, s.cfg.Prefix)
-	return ok && (rest == "" || rest[0] == '/')
+	return ok && (rest == "" || rest[0] == '/') || s.proof(v) != nil
 }
 
 // ServeHTTP answers a request to one of our endpoints.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
+	if proof := s.proof(v); proof != nil {
+		writeProof(w, r, proof)
+		return
+	}
 	if _, err := readPath(v.Sent.EscapedPath()); err != nil {
 		s.Malformed(w, r)
 		return

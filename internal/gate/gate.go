@@ -36,6 +36,10 @@ type Config struct {
 	KeepHeaders   []string // that override URL or method: those the shop needs
 	ReturnOrigins []string // origins return_to may name besides this site
 
+	// VerificationFiles are served at the root of the site, by their names, so
+	// that WeChat can check whose the domain is.
+	VerificationFiles map[string][]byte
+
 	CookieDomain string
 	CookieMaxAge time.Duration // default 30 days, sliding
 
@@ -144,6 +148,9 @@ func New(cfg Config, deps Deps) (*Site, error) {
 		return nil, err
 	}
 	if s.cfg.ReturnOrigins, err = parseOrigins(cfg.ReturnOrigins); err != nil {
+		return nil, err
+	}
+	if err := checkProofs(cfg.VerificationFiles); err != nil {
 		return nil, err
 	}
 	if s.strip, err = newStripper(s.cfg.Headers, cfg.KeepHeaders); err != nil {
