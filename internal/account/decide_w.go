@@ -54,7 +54,7 @@ func (d *decider) memberMeetsUnionID() {
 
 // createdHere says whether the session was created under this very openid.
 func (d *decider) createdHere() bool {
-	return d.in.OpenID != "" && d.in.SessionAppID == d.in.AppID && d.in.SessionOpenID == d.in.OpenID
+	return d.in.SessionAppID == d.in.AppID && d.in.SessionOpenID == d.in.OpenID
 }
 
 // memberTakes serves a member as the unionid's: its rows become his, and every

@@ -83,6 +83,7 @@ func birthday(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second
 //	member U1            guest V1 7 (born on day 7)       cancelled U1
 //	merged V1 U1         identity oa x X U1 (or X -)      imported oa x U1
 //	visitor oa x V1      phone U1 p1                      idle U1 (not seen for phone_idle)
+//	one_to_one (the policy from now on)
 //
 // An openid that is its own unionid stands in for one.
 func (w *world) given(line string) {
@@ -112,6 +113,8 @@ func (w *world) given(line string) {
 			w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?)`, scope, f[3], owner, exclusive)
 		}
 		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
+	case "one_to_one":
+		w.rules.Linking = ""
 	case "phone":
 		givePhone(w.t, w.db, f[1], phoneNumber(f[2]))
 	case "idle":
