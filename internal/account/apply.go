@@ -84,12 +84,7 @@ func (a *applier) attachPhone() error {
 	if to == "" {
 		return nil
 	}
-	err := a.exec(`UPDATE wxgate_user SET phone_key = ?, phone_sealed = ? WHERE id = ?`, a.phone.key, a.phone.sealed(to), to)
-	if err != nil {
-		return fmt.Errorf("attaching a phone: %w", err)
-	}
-	a.changed = append(a.changed, Invalidation{UserID: to})
-	return a.emit(EventPhoneBound, to, Bound{a.phone.number})
+	return a.bindPhone(to, a.phone)
 }
 
 // giveUnionID makes the unionid the winner's. Under one_to_one the database
