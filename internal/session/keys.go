@@ -4,8 +4,10 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -27,6 +29,10 @@ const (
 	// TypeDataKey is the key that phone numbers are stored with, kept in the
 	// database.
 	TypeDataKey
+	// TypeCode is a code that was sent to a phone, in the Store.
+	TypeCode
+	// TypeProof is what a visitor has proved to change his phone, in the Store.
+	TypeProof
 
 	typeCount
 )
@@ -62,10 +68,11 @@ type Keys struct {
 	encoding *base64.Encoding
 }
 
-// A key is what one secret gives: an id that is no secret, and for each type a
-// cipher and the associated data.
+// A key is what one secret gives: an id that is no secret, what Hide uses, and
+// for each type a cipher and the associated data.
 type key struct {
 	id    [keyIDSize]byte
+	hide  []byte
 	aeads [typeCount]cipher.AEAD
 	data  [typeCount][]byte
 }
@@ -102,6 +109,8 @@ func (t Type) purpose() string {
 		TypeResult:     "wxgate result",
 		TypeSigningKey: "wxgate signing key",
 		TypeDataKey:    "wxgate data key",
+		TypeCode:       "wxgate code",
+		TypeProof:      "wxgate proof",
 	}[t]
 }
 
@@ -112,6 +121,9 @@ func deriveKey(secret []byte) (key, error) {
 		return key{}, err
 	}
 	copy(k.id[:], id)
+	if k.hide, err = hkdf.Key(sha256.New, secret, nil, "wxgate hidden", sha256.Size); err != nil {
+		return key{}, err
+	}
 	for t := range typeCount {
 		raw, err := hkdf.Key(sha256.New, secret, nil, t.purpose(), 32)
 		if err != nil {
@@ -171,6 +183,14 @@ func (k *Keys) Open(typ Type, token string) (plaintext []byte, ok bool) {
 func (k *Keys) Newest(typ Type, token string) bool {
 	_, ok := (&Keys{keys: k.keys[:1], encoding: k.encoding}).Open(typ, token)
 	return ok
+}
+
+// Hide returns a name for text that tells nothing of it to whoever lacks the
+// secret, for keys of what is short-lived: a new first secret gives new names.
+func (k *Keys) Hide(text string) string {
+	mac := hmac.New(sha256.New, k.keys[0].hide)
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Format keeps the keys out of logs, whatever the verb.

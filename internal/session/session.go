@@ -2,10 +2,13 @@
 // what is short-lived in a Store, and caches resolved sessions in memory.
 package session
 
+import "cmp"
+
 // Session is what a session token holds. It is sealed, so a visitor can
 // neither read nor change it. Times are Unix seconds.
 type Session struct {
 	ID     string `json:"i"`           // 128 random bits; changes at every rise of level
+	Root   string `json:"l,omitempty"` // the ID that this line of sessions began with; empty: this one
 	UserID string `json:"u,omitempty"` // empty: nobody, as with guests off
 	Kind   string `json:"k,omitempty"` // "guest" or "member", empty for nobody
 	Born   int64  `json:"b,omitempty"` // birth of a guest
@@ -26,3 +29,7 @@ type Session struct {
 	Snapshot    bool  `json:"p,omitempty"` // WeChat's snapshot page: stored nowhere, cookie without Max-Age
 	ConsentedAt int64 `json:"g,omitempty"` // a consent brought no unionid at this time
 }
+
+// Line names a session through its rotations, so that what is bound to it
+// outlives them.
+func (s *Session) Line() string { return cmp.Or(s.Root, s.ID) }
