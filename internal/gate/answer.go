@@ -121,6 +121,7 @@ func (s *Site) rotate(ctx context.Context, v *Visit, next *session.Session) bool
 	if old == nil {
 		return true
 	}
+	next.Root = old.Line()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err := s.Accounts.RevokeSession(ctx, old.ID, v.now.Add(rotationGrace), s.lastExpiry(v, old))

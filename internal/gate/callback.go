@@ -170,6 +170,9 @@ func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pendi
 		return s.snapshot(ctx, v, p)
 	}
 	unheard := s.learnUnionID(ctx, &grant, p)
+	if p.Prove {
+		return s.weChatProved(ctx, v, p, grant)
+	}
 	link := account.Input{
 		AppID: p.AppID, OpenID: grant.OpenID, UnionID: grant.UnionID,
 		Want: account.WantIdentify, InBrowser: p.Scope != wechat.ScopeLogin, Outside: p.Member != "",
@@ -186,7 +189,10 @@ func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pendi
 
 // again is the page of ours from which the authorization was started.
 func (s *Site) again(p pending, code string) string {
-	if p.Member != "" {
+	switch {
+	case p.Prove:
+		return s.changeURL(p.ReturnTo, code)
+	case p.Member != "":
 		return s.bindURL(p.ReturnTo, code)
 	}
 	return s.loginURL(p.ReturnTo, code)

@@ -6,32 +6,44 @@ import (
 	"strings"
 )
 
-// challenge asks for what the level needs: a navigation is sent to the login
-// page; anything else gets a 401 that loses no body and ends at no other host.
+// challenge asks for what the level needs: a navigation is sent to the page
+// where it can be had; anything else gets a 401 that loses no body and ends at no
+// other host.
 func (s *Site) challenge(w http.ResponseWriter, r *http.Request, v *Visit) {
-	if isNavigation(r) && !isPrefetch(r) {
-		if s.toExternal(w, r, v) {
-			return
-		}
-		s.redirect(w, s.loginURL(v.here(), ""))
+	navigation, prefetch := isNavigation(r), isPrefetch(r)
+	if navigation && !prefetch && s.toExternal(w, r, v) {
 		return
 	}
-	back := s.refererPath(r)
-	if wantsPage(r) && !isPrefetch(r) {
-		s.writePage(w, r, page{
-			Status: http.StatusUnauthorized, Key: "form_needs_login",
-			Actions: []action{{Key: "log_in", Href: s.loginURL(back, "")}},
-		})
+	s.deliver(w, v)
+	if navigation && !prefetch {
+		s.redirect(w, s.stepURL(v, v.here()))
+		return
+	}
+	to := s.stepURL(v, s.refererPath(r))
+	if wantsPage(r) && !prefetch {
+		pg := page{Status: http.StatusUnauthorized, Key: "form_needs_login", Actions: []action{{Key: "log_in", Href: to}}}
+		if v.who.member() {
+			pg.Key, pg.Actions[0].Key = "form_needs_phone", "verify_phone"
+		}
+		s.writePage(w, r, pg)
 		return
 	}
 	p := newProblem(codeLoginRequired)
-	p.Need, p.LoginURL = s.need(v), s.loginURL(back, "")
+	p.Need, p.LoginURL = s.need(v), to
 	s.writeProblem(w, r, p)
+}
+
+// stepURL is the page where the visitor gets what he lacks.
+func (s *Site) stepURL(v *Visit, returnTo string) string {
+	if v.who.member() {
+		return s.phoneURL(returnTo, "")
+	}
+	return s.loginURL(returnTo, "")
 }
 
 // need names what this visitor can do about a missing login.
 func (s *Site) need(v *Visit) string {
-	if s.canConsent(v) {
+	if s.canConsent(v) && !v.who.member() {
 		return "wechat"
 	}
 	return "phone"

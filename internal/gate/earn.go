@@ -24,7 +24,7 @@ func (s *Site) succeed(ctx context.Context, v *Visit, e earned) *session.Session
 	old := v.session()
 	next := s.successor(old, e)
 	if old != nil && old.UserID == next.UserID && old.Kind == next.Kind && !old.Snapshot && !v.grace && !e.risen {
-		next.ID, next.IssuedAt, next.ConsentedAt = old.ID, old.IssuedAt, old.ConsentedAt
+		next.ID, next.Root, next.IssuedAt = old.ID, old.Root, old.IssuedAt
 	} else if !s.rotate(ctx, v, next) {
 		return nil
 	}
@@ -41,6 +41,9 @@ func (s *Site) successor(old *session.Session, e earned) *session.Session {
 		next.AppID, next.OpenID, next.UnionID = e.proved.AppID, e.proved.OpenID, e.UnionID
 	case old != nil && !old.Snapshot:
 		next.AppID, next.OpenID, next.UnionID = old.AppID, old.OpenID, old.UnionID
+	}
+	if old != nil && old.OpenID == next.OpenID {
+		next.ConsentedAt = old.ConsentedAt
 	}
 	switch e.Kind {
 	case account.Guest:

@@ -12,31 +12,58 @@ import (
 // maxBody bounds the body of a request to one of our endpoints, in bytes.
 const maxBody = 64 << 10
 
-type endpoint struct {
-	method string
-	serve  func(*Site, http.ResponseWriter, *http.Request, *Visit)
+type handler func(*Site, http.ResponseWriter, *http.Request, *Visit)
+
+// endpoint is what a path of ours does, by method. GET is HEAD too.
+type endpoint struct{ get, post handler }
+
+// methods lists those that the endpoint takes.
+func (e endpoint) methods() string {
+	switch {
+	case e.post == nil:
+		return http.MethodGet
+	case e.get == nil:
+		return http.MethodPost
+	}
+	return http.MethodGet + ", " + http.MethodPost
+}
+
+func (e endpoint) handler(method string) handler {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return e.get
+	case http.MethodPost:
+		return e.post
+	}
+	return nil
 }
 
 // endpointOf finds the endpoint of a path below the prefix.
 func endpointOf(path string) (endpoint, bool) {
 	switch path {
 	case "/login":
-		return endpoint{http.MethodGet, (*Site).login}, true
+		return endpoint{get: (*Site).login}, true
 	case "/bind":
-		return endpoint{http.MethodGet, (*Site).bind}, true
+		return endpoint{get: (*Site).bind}, true
 	case "/me":
-		return endpoint{http.MethodGet, (*Site).me}, true
+		return endpoint{get: (*Site).me}, true
+	case "/phone":
+		return endpoint{get: (*Site).phonePage, post: (*Site).provePhone}, true
+	case "/phone/code":
+		return endpoint{post: (*Site).sendCode}, true
 	case "/logout":
-		return endpoint{http.MethodPost, (*Site).logout}, true
+		return endpoint{post: (*Site).logout}, true
 	case "/jwks.json":
-		return endpoint{http.MethodGet, (*Site).jwks}, true
+		return endpoint{get: (*Site).jwks}, true
 	case "/healthz":
-		return endpoint{http.MethodGet, (*Site).healthz}, true
+		return endpoint{get: (*Site).healthz}, true
 	case "/readyz":
-		return endpoint{http.MethodGet, (*Site).readyz}, true
+		return endpoint{get: (*Site).readyz}, true
+	case scriptPath:
+		return endpoint{get: (*Site).script}, true
 	}
 	if strings.HasPrefix(path, "/callback/") {
-		return endpoint{http.MethodGet, (*Site).callback}, true
+		return endpoint{get: (*Site).callback}, true
 	}
 	return endpoint{}, false
 }
@@ -63,27 +90,24 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeNotFound))
 		return
 	}
-	method := v.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
+	serve := e.handler(v.Method)
 	switch {
 	case r.ContentLength > maxBody:
 		w.Header().Set("Connection", "close") // else the server reads on before it answers
 		s.writeProblem(w, r, newProblem(codeMalformed))
 	case isPreflight(r):
 		s.preflight(w, r, e)
-	case method != e.method:
-		w.Header().Set("Allow", e.method)
+	case serve == nil:
+		w.Header().Set("Allow", e.methods())
 		s.writeProblem(w, r, newProblem(codeMethodNotAllowed))
-	case method == http.MethodPost && s.crossSite(r):
+	case v.Method == http.MethodPost && s.crossSite(r):
 		s.writeProblem(w, r, newProblem(codeCrossSite))
-	case method == http.MethodPost && !jsonOrEmpty(r):
+	case v.Method == http.MethodPost && !jsonOrEmpty(r):
 		s.writeProblem(w, r, newProblem(codeMalformed))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		s.Identify(r, v, Public)
-		e.serve(s, w, r, v)
+		serve(s, w, r, v)
 	}
 }
 
@@ -108,7 +132,7 @@ func (s *Site) preflight(w http.ResponseWriter, r *http.Request, e endpoint) {
 	h := w.Header()
 	s.allowOrigin(h, r)
 	if h.Get("Access-Control-Allow-Origin") != "" {
-		h.Set("Access-Control-Allow-Methods", e.method)
+		h.Set("Access-Control-Allow-Methods", e.methods())
 		h.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, "+sessionHeader)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -132,14 +156,15 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 		writeJSON(w, map[string]string{"kind": "nobody"})
 		return
 	}
-	me := meAnswer{
-		ID: v.who.id, Kind: v.who.kind, PhoneVerified: v.who.phone, Channel: v.who.channel,
-		Identities: []meIdentity{},
-	}
-	if sess := v.session(); sess != nil && sess.OpenID != "" && !sess.Snapshot {
+	writeJSON(w, meOf(v.who, v.session()))
+}
+
+func meOf(who identity, sess *session.Session) meAnswer {
+	me := meAnswer{ID: who.id, Kind: who.kind, PhoneVerified: who.phone, Channel: who.channel, Identities: []meIdentity{}}
+	if sess != nil && sess.OpenID != "" && !sess.Snapshot {
 		me.Identities = append(me.Identities, meIdentity{AppID: sess.AppID})
 	}
-	writeJSON(w, me)
+	return me
 }
 
 type meAnswer struct {

@@ -100,7 +100,8 @@ type authorization struct {
 	flow     *flow
 	scope    wechat.Scope
 	returnTo string
-	member   string // who binds a WeChat account; empty: it is a login
+	member   string // who binds a WeChat account, or proves it; empty: it is a login
+	prove    bool   // it is asked who he is to change his phone, and nothing is linked
 }
 
 // pending is what the Store keeps of an authorization under its state.
@@ -109,7 +110,8 @@ type pending struct {
 	AppID    string       `json:"a"`
 	Scope    wechat.Scope `json:"s"`
 	ReturnTo string       `json:"r"`
-	Member   string       `json:"m,omitempty"` // who binds a WeChat account; empty: it is a login
+	Member   string       `json:"m,omitempty"` // who binds a WeChat account, or proves it; empty: it is a login
+	Prove    bool         `json:"p,omitempty"` // nothing is linked
 }
 
 // tapped says that the visitor asked for it, and knows why.
@@ -135,7 +137,7 @@ func (s *Site) app(scope wechat.Scope) wechat.App {
 func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a authorization) (answered bool) {
 	state := rand.Text() // base32: letters and digits, as WeChat demands
 	app := s.app(a.scope).AppID
-	raw, err := json.Marshal(pending{Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo, Member: a.member})
+	raw, err := json.Marshal(pending{Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo, Member: a.member, Prove: a.prove})
 	if err != nil {
 		panic(err) // a struct of strings
 	}

@@ -76,7 +76,8 @@ type Deps struct {
 }
 
 // Accounts is what the gate needs of the account store. An error means that
-// the store is broken, except account.ErrSessionDead of Resolve.
+// the store is broken, except account.ErrSessionDead of Resolve, and where a
+// user has gone meanwhile.
 type Accounts interface {
 	Link(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error)
 	Resolve(ctx context.Context, ref account.SessionRef) (account.Resolved, error)
@@ -84,6 +85,9 @@ type Accounts interface {
 	// RevokeSession ends a session at a time, at once or after a grace, and
 	// may forget about it once every token of it has expired.
 	RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error
+	// PhoneOf returns the phone of a user, empty if he has none.
+	PhoneOf(ctx context.Context, userID string) (account.Phone, error)
+	ChangePhone(ctx context.Context, p account.PhoneChange) (account.Outcome, error)
 	Ping(ctx context.Context) error
 }
 
@@ -134,11 +138,13 @@ type Site struct {
 	fingerprint []byte
 	flights     *singleflight.Group
 	shopLog     *rate.Sometimes // a shop that makes no user ids is said of once a minute
+	budgetLog   *rate.Sometimes // and so is a budget of codes that is spent
+	carrierLog  *rate.Sometimes // and a carrier that takes none
 }
 
 // New checks cfg and builds a site. Errors name the option that is wrong.
 func New(cfg Config, deps Deps) (*Site, error) {
-	s := &Site{cfg: cfg, Deps: deps, flights: new(singleflight.Group), shopLog: &rate.Sometimes{First: 1, Interval: time.Minute}}
+	s := &Site{cfg: cfg, Deps: deps, flights: new(singleflight.Group), shopLog: oncePerMinute(), budgetLog: oncePerMinute(), carrierLog: oncePerMinute()}
 	s.setDefaults()
 	var err error
 	if s.external, err = parseExternalURL(cfg.ExternalURL); err != nil {
@@ -168,13 +174,15 @@ func New(cfg Config, deps Deps) (*Site, error) {
 	if host := s.external.Hostname(); cfg.CookieDomain != "" && !strings.HasSuffix("."+host, "."+cfg.CookieDomain) {
 		return nil, fmt.Errorf("cookie domain %s does not cover %s: no browser would keep the session", cfg.CookieDomain, host)
 	}
-	if s.pages, err = newPages(); err != nil {
+	if s.pages, err = newPages(s.origin() + s.cfg.Prefix); err != nil {
 		return nil, err
 	}
 	s.names = s.cfg.Headers.canonical()
 	s.fingerprint = s.fingerprintOf()
 	return s, nil
 }
+
+func oncePerMinute() *rate.Sometimes { return &rate.Sometimes{First: 1, Interval: time.Minute} }
 
 func (s *Site) setDefaults() {
 	c := &s.cfg

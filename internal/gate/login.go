@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
@@ -23,7 +25,7 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
 	case isPrefetch(r):
 		s.writeProblem(w, r, newProblem(codeLoginRequired))
 	case s.promote(r.Context(), v):
-		http.SetCookie(w, s.cookies.Session(s.tokenOf(v.issue), true))
+		s.deliver(w, v)
 		s.redirect(w, back)
 	case v.failed:
 		s.writeProblem(w, r, newProblem(codeUnavailable))
@@ -32,8 +34,20 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
 			s.askConsent(w, r, v, authorization{scope: scope, returnTo: back})
 			return
 		}
+		if s.onlyPhone(v, q.Get("code")) {
+			s.redirect(w, s.phoneURL(back, ""))
+			return
+		}
 		s.writePage(w, r, s.loginPage(v, back, q.Get("code")))
 	}
+}
+
+// onlyPhone says whether a phone is all that the login page could offer. What
+// WeChat has refused is explained there first.
+func (s *Site) onlyPhone(v *Visit, code string) bool {
+	sess := v.session()
+	explained := loginCode(code) != "" && code != string(account.CodePhoneRequired)
+	return s.SMS != nil && !s.canConsent(v) && !s.canScan(v) && (sess == nil || !sess.Snapshot) && !explained
 }
 
 // bind is the page on which a member adds a WeChat account to his own. He stays
@@ -99,7 +113,21 @@ func (s *Site) canScan(v *Visit) bool {
 // mayTell says whether WeChat, asked once more, may tell more.
 func (s *Site) mayTell(v *Visit) bool {
 	sess := v.session()
-	return sess == nil || !sess.Snapshot && v.now.Unix()-sess.ConsentedAt >= consentPause
+	return sess == nil || !sess.Snapshot && v.now.Unix()-sess.ConsentedAt >= consentPause && !s.lacksPhone(v)
+}
+
+// lacksPhone says whether WeChat has told all that a first login needs of it, so
+// that a phone is what is missing.
+func (s *Site) lacksPhone(v *Visit) bool {
+	sess := v.session()
+	return s.SMS != nil && s.cfg.Account.FirstLogin == account.FirstLoginWeChatPhone && !v.who.member() &&
+		sess != nil && sess.UnionID != "" && s.provedHere(sess)
+}
+
+// provedHere says whether WeChat has told us who the visitor is in an app of
+// this site, and not in one that handed him over.
+func (s *Site) provedHere(sess *session.Session) bool {
+	return s.holdsWeChat(sess) || sess.OpenID != "" && sess.AppID == s.cfg.Website.AppID
 }
 
 // consentPause is how long a consent that brought no unionid is not asked for
@@ -133,12 +161,17 @@ func (s *Site) loginPage(v *Visit, back, rawCode string) page {
 		p.Key, p.Actions = "login", []action{{Key: "log_in_wechat", Primary: true, Href: here + "&go=wechat"}}
 	case s.canScan(v):
 		p.Key, p.Actions = "login_scan", []action{{Key: "log_in_scan", Primary: true, Href: here + "&go=scan"}}
+	case s.SMS != nil:
+		p.Key = "login_phone"
 	case !s.mayTell(v):
 		p.Key = "login_no_unionid"
 	case s.cfg.OfficialAccount.AppID == "" && s.cfg.Website.AppID != "":
 		p.Key, p.Detail = "login_on_computer", s.absolute(back)
 	default:
 		p.Key, p.Detail = "login_elsewhere", s.absolute(back)
+	}
+	if s.SMS != nil && p.Key != "login_snapshot" {
+		p.Actions = append(p.Actions, action{Key: "log_in_phone", Primary: p.Key == "login_phone", Href: s.phoneURL(back, "")})
 	}
 	p.Actions = append(p.Actions, action{Key: "keep_browsing", Href: "/"})
 	return p
@@ -172,6 +205,8 @@ func (s *Site) bindPage(v *Visit, back string) page {
 }
 
 func (s *Site) loginURL(returnTo, code string) string { return s.ownURL("/login", returnTo, code) }
+
+func (s *Site) phoneURL(returnTo, code string) string { return s.ownURL("/phone", returnTo, code) }
 
 func (s *Site) bindURL(returnTo, code string) string { return s.ownURL("/bind", returnTo, code) }
 

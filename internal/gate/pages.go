@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -25,6 +26,7 @@ type page struct {
 	Key     string   // of its texts
 	Code    code     // shown small, for the support person
 	Detail  string   // shown below the text
+	Form    *form    // asks for a phone and a code
 	Actions []action // at least one way on
 	Back    bool     // explain that the browser's back button keeps the form
 
@@ -37,16 +39,32 @@ type action struct {
 	Primary bool
 }
 
+// form proves a phone. It is the one thing that needs a script.
+type form struct {
+	AskPhone bool // else the phone is known
+	Purpose  string
+	Submit   string // key of the button's label
+	Next     string // where to go when the phone is proved
+	Refused  string // where a refusal is explained, but for its code at the end
+}
+
 // pages holds the template and the texts in each language.
 type pages struct {
 	tmpl  *template.Template
-	csp   string
+	csp   [2]string // of pages without a form, and with one
 	langs language.Matcher
 	texts []map[string]string // by the index of the language
 	tags  []string            // of the html element
+
+	script    []byte
+	scriptURL string
 }
 
-func newPages() (*pages, error) {
+// scriptPath is where our one script is, below the prefix.
+const scriptPath = "/page.js"
+
+// newPages reads pages whose forms speak with the endpoints below base.
+func newPages(base string) (*pages, error) {
 	p := &pages{tags: []string{"zh-Hans", "en"}}
 	var tags []language.Tag
 	for _, tag := range p.tags {
@@ -72,9 +90,15 @@ func newPages() (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(style)
-	p.csp = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+	if p.script, err = pageFiles.ReadFile("pages/page.js"); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(p.script)
+	p.scriptURL = base + scriptPath + "?v=" + hex.EncodeToString(sum[:4])
+	sum = sha256.Sum256(style)
+	p.csp[0] = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+	p.csp[1] = p.csp[0] + "; script-src " + base + scriptPath + "; connect-src " + base + "/phone " + base + "/phone/code"
 	return p, nil
 }
 
@@ -90,12 +114,46 @@ func (p *pages) text(lang int, key string) string { return p.texts[lang][key] }
 type pageData struct {
 	Lang, Title, Note, Detail, Code, CodeLabel string
 	Text                                       []string
+	Form                                       *formData
 	Actions                                    []actionData
 }
 
 type actionData struct {
 	Label, Href string
 	Primary     bool
+}
+
+type formData struct {
+	Send, Prove, Next, Refused, Purpose, Script                   string // URLs and what is sent to them
+	Phone, Code, SendLabel, Again, Submit, Sent, Failed, NoScript string // words; without Phone it is not asked for
+}
+
+func (s *Site) formData(f *form, lang int) *formData {
+	if f == nil {
+		return nil
+	}
+	p := s.pages
+	label := func(key string) string { return p.text(lang, "label."+key) }
+	d := &formData{
+		Send: s.cfg.Prefix + "/phone/code", Prove: s.cfg.Prefix + "/phone", Next: f.Next, Refused: f.Refused, Purpose: f.Purpose,
+		Script: p.scriptURL, Code: label("sms_code"), SendLabel: label("send"), Again: label("again"), Submit: label(f.Submit),
+		Sent: label("sent"), Failed: label("failed"), NoScript: label("no_script"),
+	}
+	if f.AskPhone {
+		d.Phone = label("phone")
+	}
+	return d
+}
+
+// script is our one script. Its URL changes with its content.
+func (s *Site) script(w http.ResponseWriter, r *http.Request, _ *Visit) {
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(s.pages.script)
+	}
 }
 
 func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
@@ -105,7 +163,7 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		Lang: p.tags[lang], Title: p.text(lang, "title."+pg.Key), Detail: pg.Detail,
 		Note: p.text(lang, "note."+string(pg.Code)),
 		Text: strings.Split(p.text(lang, "text."+pg.Key), "\n"),
-		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"),
+		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Form: s.formData(pg.Form, lang),
 	}
 	for _, a := range pg.Actions {
 		data.Actions = append(data.Actions, actionData{p.text(lang, "action."+a.Key), a.Href, a.Primary})
@@ -122,7 +180,10 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 	setRetryAfter(h, pg.retryAfter)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(body.Len()))
-	h.Set("Content-Security-Policy", p.csp)
+	h.Set("Content-Security-Policy", p.csp[0])
+	if pg.Form != nil {
+		h.Set("Content-Security-Policy", p.csp[1])
+	}
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // problem is an error of ours as a client sees it: a problem document
@@ -13,6 +15,7 @@ type problem struct {
 	Type     string `json:"type"`
 	Title    string `json:"title"`
 	Status   int    `json:"status"`
+	Detail   string `json:"detail,omitempty"` // what it means and what to do, in the visitor's language
 	Code     code   `json:"code"`
 	Need     string `json:"need,omitempty"`
 	LoginURL string `json:"login_url,omitempty"`
@@ -29,6 +32,10 @@ const (
 	codeInvalid          code = "code_invalid"
 	codeWeChatBusy       code = "wechat_busy"
 	codeWeChatBlocked    code = "wechat_blocked"
+	codeRateLimited      code = "rate_limited"
+	codePhoneInvalid     code = "phone_invalid"
+	codeWrong            code = "code_wrong"
+	codeExpired          code = "code_expired"
 	codeUnavailable      code = "unavailable"
 	codeMalformed        code = "malformed"
 	codeCrossSite        code = "cross_site"
@@ -50,10 +57,14 @@ func newProblem(c code) problem {
 		p.Status = http.StatusNotFound
 	case codeMethodNotAllowed:
 		p.Status = http.StatusMethodNotAllowed
-	case codeInvalid:
+	case codeInvalid, codePhoneInvalid, codeWrong, codeExpired:
 		p.Status = http.StatusUnprocessableEntity
+	case codeRateLimited:
+		p.Status = http.StatusTooManyRequests
 	case codeWeChatBusy, codeUnavailable:
 		p.Status, p.retryAfter = http.StatusServiceUnavailable, 5
+	default: // a refusal of the linking rules
+		p.Status = http.StatusConflict
 	}
 	return p
 }
@@ -74,7 +85,9 @@ func (s *Site) writeProblem(w http.ResponseWriter, r *http.Request, p problem) {
 	s.allowOrigin(h, r)
 	setRetryAfter(h, p.retryAfter)
 	h.Set("Content-Type", "application/problem+json")
-	p.Title = s.pages.text(s.pages.language(r), "title."+string(p.Code))
+	lang := s.pages.language(r)
+	p.Title = s.pages.text(lang, "title."+string(p.Code))
+	p.Detail = strings.ReplaceAll(s.pages.text(lang, "text."+string(p.Code)), "\n", " ")
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
 		writeJSON(w, p)
@@ -102,4 +115,10 @@ func writeJSON(w http.ResponseWriter, v any) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(v)
+}
+
+// after asks the client to wait, whole seconds and at least one.
+func (p problem) after(wait time.Duration) problem {
+	p.retryAfter = max(1, int((wait+time.Second-1)/time.Second))
+	return p
 }

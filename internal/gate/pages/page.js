@@ -1,0 +1,78 @@
+// The form that proves a phone. It is the only script of ours: everything else
+// works without.
+(function () {
+  'use strict';
+  var form = document.getElementById('prove');
+  if (!form) return;
+  var phone = document.getElementById('phone'), code = document.getElementById('code');
+  var send = document.getElementById('send'), submit = document.getElementById('submit'), said = document.getElementById('said');
+  var text = form.dataset, label = send.textContent, timer;
+
+  function say(words) {
+    said.textContent = words || '';
+    said.hidden = !words;
+  }
+
+  function wait(seconds) {
+    clearInterval(timer);
+    var until = Date.now() + seconds * 1000;
+    function tick() {
+      var left = Math.ceil((until - Date.now()) / 1000);
+      send.disabled = left > 0;
+      send.textContent = left > 0 ? text.again + ' ' + Math.floor(left / 60) + ':' + ('0' + left % 60).slice(-2) : label;
+      if (left <= 0) clearInterval(timer);
+    }
+    timer = setInterval(tick, 500);
+    tick();
+  }
+
+  // post tells what went wrong and leaves what went well to done.
+  function post(url, fields, button, done) {
+    fields.purpose = text.purpose;
+    if (phone) fields.phone = phone.value;
+    button.disabled = true;
+    say('');
+    var request = new XMLHttpRequest();
+    request.open('POST', url);
+    request.setRequestHeader('Content-Type', 'application/json');
+    request.setRequestHeader('Accept', 'application/json');
+    request.onload = function () {
+      button.disabled = false;
+      var answer = {};
+      try { answer = JSON.parse(request.responseText); } catch (e) { /* not ours */ }
+      if (request.status >= 200 && request.status < 300) return done(answer);
+      if (request.status === 409) return location.replace(text.refused + encodeURIComponent(answer.code));
+      say(answer.detail || text.failed);
+      if (request.status === 422) (answer.code === 'phone_invalid' && phone || code).focus();
+      if (button === send && request.status === 429) wait(Number(request.getResponseHeader('Retry-After')) || 60);
+    };
+    request.onerror = request.ontimeout = function () {
+      button.disabled = false;
+      say(text.failed);
+    };
+    request.timeout = 20000;
+    request.send(JSON.stringify(fields));
+  }
+
+  send.addEventListener('click', function () {
+    if (phone && !phone.value.trim()) return phone.focus();
+    post(text.send, {}, send, function (answer) {
+      say(text.sent);
+      code.value = '';
+      code.focus();
+      wait(answer.retry_after);
+    });
+  });
+
+  form.addEventListener('submit', function (event) {
+    event.preventDefault();
+    if (submit.disabled) return;
+    if (phone && !phone.value.trim()) return phone.focus();
+    if (!code.value.trim()) return code.focus();
+    post(text.prove, { code: code.value }, submit, function () {
+      submit.disabled = true;
+      // The server never sees a fragment; the redirects that led here kept it.
+      location.replace(text.next.indexOf('#') < 0 ? text.next + location.hash : text.next);
+    });
+  });
+})();
