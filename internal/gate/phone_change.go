@@ -10,9 +10,9 @@ import (
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
-// changeProof is what a member has proved besides a new phone, for a few
+// proofOfSelf is what a member has proved besides a new phone, for a few
 // minutes.
-type changeProof struct {
+type proofOfSelf struct {
 	UserID string `json:"u"`
 	Phone  string `json:"p,omitempty"`
 
@@ -34,11 +34,11 @@ func (s *Site) changePhone(ctx context.Context, v *Visit, slot codeSlot, out acc
 	case out.UserID != v.who.id:
 		return out, true // the change was somebody else's
 	case !refuses(out.Code):
-		return out, s.keepProof(ctx, v, changeProof{UserID: out.UserID, Phone: string(slot.phone)})
+		return out, s.keepProof(ctx, v, proofOfSelf{UserID: out.UserID, Phone: string(slot.phone)})
 	case out.Code != account.CodePhoneChangeNeedsFlow:
 		return out, true
 	}
-	proof, found, err := s.proof(ctx, v)
+	proof, found, err := s.changeProof(ctx, v)
 	if err != nil {
 		s.storeFailed(v, "session", "reading a proof", err)
 		return out, false
@@ -60,7 +60,7 @@ func (s *Site) changePhone(ctx context.Context, v *Visit, slot codeSlot, out acc
 	return changed, true
 }
 
-func (s *Site) keepProof(ctx context.Context, v *Visit, p changeProof) bool {
+func (s *Site) keepProof(ctx context.Context, v *Visit, p proofOfSelf) bool {
 	raw, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // a struct of strings
@@ -72,8 +72,8 @@ func (s *Site) keepProof(ctx context.Context, v *Visit, p changeProof) bool {
 	return err == nil
 }
 
-// proof returns what the visitor has proved of himself.
-func (s *Site) proof(ctx context.Context, v *Visit) (p changeProof, found bool, err error) {
+// changeProof returns what the visitor has proved of himself.
+func (s *Site) changeProof(ctx context.Context, v *Visit) (p proofOfSelf, found bool, err error) {
 	sealed, found, err := s.Store.Get(ctx, proofKey(v.session()))
 	if err != nil || !found {
 		return p, false, err
@@ -96,7 +96,7 @@ func (s *Site) changePage(w http.ResponseWriter, r *http.Request, v *Visit, back
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	_, proven, err := s.proof(ctx, v)
+	_, proven, err := s.changeProof(ctx, v)
 	if err != nil {
 		s.storeFailed(v, "session", "reading a proof", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
@@ -144,7 +144,7 @@ func (s *Site) newPhonePage(back string, old account.Phone) page {
 // phone. It counts only if the WeChat account is his, which the change itself
 // looks at.
 func (s *Site) weChatProved(ctx context.Context, v *Visit, p pending, g wechat.Grant) result {
-	proof := changeProof{UserID: v.who.id, AppID: p.AppID, OpenID: g.OpenID, UnionID: g.UnionID}
+	proof := proofOfSelf{UserID: v.who.id, AppID: p.AppID, OpenID: g.OpenID, UnionID: g.UnionID}
 	if !s.keepProof(ctx, v, proof) {
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
