@@ -39,12 +39,15 @@ type App struct {
 	// Secrets that session tokens are sealed with, at least 32 bytes each. The
 	// first seals, all open; to change the secret, put the new one first and
 	// remove the old one after 30 days. Default: a secret that is made once
-	// and kept beside the SQLite file.
+	// and kept beside the SQLite file. On a database server it is required, the
+	// same for all instances.
 	Secrets []Secret `json:"secrets,omitempty"`
 
-	// Where accounts are stored: `sqlite:<path>`. Default: `wxgate.db` in
-	// Caddy's data directory.
-	Database string `json:"database,omitempty"`
+	// Where accounts are stored: `sqlite:<path>`, or on a server that several
+	// instances may share, `postgres://user:password@host:port/database` or
+	// `mysql://` with the same parts (MySQL 8.0 or MariaDB 10.6 and later).
+	// Default: `wxgate.db` in Caddy's data directory.
+	Database Secret `json:"database,omitempty"`
 
 	// The official accounts whose pages run inside WeChat.
 	OfficialAccounts []WeChatApp `json:"official_accounts,omitempty"`
@@ -185,7 +188,7 @@ func (a *App) expand() error {
 			e.secret("new_members secret", &a.NewMembers.Secrets[i])
 		}
 	}
-	e.text("database", &a.Database)
+	e.secret("database", &a.Database)
 	e.text("first_login", &a.FirstLogin)
 	e.text("linking", &a.Linking)
 	e.text("guests", &a.Guests)
@@ -240,6 +243,9 @@ func (a *App) check() error {
 		if slices.Index(a.Secrets, s) < i {
 			refuse("secret: number %d is given twice", i+1)
 		}
+	}
+	if a.onServer() && len(a.Secrets) == 0 {
+		refuse("secret: a database server needs one, the same for all instances; make it with: openssl rand -base64 32")
 	}
 	oneOf := func(option, value string, allowed ...string) {
 		if value != "" && !slices.Contains(allowed, value) {

@@ -13,7 +13,7 @@ import (
 //
 //	wxgate {
 //		secret           <secret>                 # repeatable
-//		database         sqlite:<path>
+//		database         sqlite:<path> | postgres://... | mysql://...
 //		official_account <appid> <secret> {       # repeatable; the block may be left out
 //			unionid none
 //		}
@@ -111,25 +111,17 @@ func (p *parser) appOption(app *App, name string) error {
 	}
 }
 
-// database keeps the rest of a refused value out of the message: it may hold a
-// password.
+// database keeps a refused value out of the message: it may hold a password.
 func (p *parser) database(app *App) error {
-	const usage = "database sqlite:<path>"
-	if err := p.once(p.Val(), app.Database != ""); err != nil {
+	const usage = "database sqlite:<path> | postgres://<user>:<password>@<host>/<database> | mysql://..."
+	if err := p.secret(usage, &app.Database); err != nil {
 		return err
 	}
-	if err := p.args(usage, &app.Database); err != nil {
-		return err
-	}
-	switch scheme, _, _ := strings.Cut(app.Database, ":"); {
-	case scheme == "postgres", scheme == "postgresql", scheme == "mysql":
-		p.skip("database " + scheme)
+	switch scheme, _, _ := strings.Cut(string(app.Database), ":"); {
+	case scheme == "sqlite", scheme == "postgres", scheme == "postgresql", scheme == "mysql", strings.HasPrefix(scheme, "{"):
 		return nil
-	case scheme == "sqlite", strings.HasPrefix(scheme, "{"):
-		return p.endSecret(usage)
-	default:
-		return p.Errf("unknown kind of database, usage: %s", usage)
 	}
+	return p.Errf("unknown kind of database, usage: %s", usage)
 }
 
 func (p *parser) weChatApp(app *App, to *[]WeChatApp) error {

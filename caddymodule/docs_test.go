@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // Whatever Caddyfile the documentation shows can be pasted and loads.
@@ -18,6 +20,7 @@ func TestCaddyfilesOfTheDocumentationLoad(t *testing.T) {
 		t.Setenv(name, strings.Repeat(name+" ", 4))
 	}
 	t.Setenv("HOOK_SECRET", hookSecret)
+	t.Setenv("WXGATE_DATABASE", dbtest.Shared(t, dbtest.Postgres).Database(t))
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +50,35 @@ func TestCaddyfilesOfTheDocumentationLoad(t *testing.T) {
 		}
 		validate(t, string(root))
 	})
+}
+
+// What the documentation tells to make on a server is enough for the gateway,
+// with a URL of the form that it shows.
+func TestDatabasesOfTheDocumentationAreEnough(t *testing.T) {
+	raw, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, title := range map[dbtest.Engine]string{dbtest.Postgres: "-- PostgreSQL\n", dbtest.MariaDB: "-- MariaDB\n"} {
+		t.Run(string(e), func(t *testing.T) {
+			server := dbtest.Shared(t, e)
+			ours := strings.NewReplacer("wxgate", "documented", "'%'", "'127.0.0.1'") // the server has a user of that name
+			for _, block := range blocks(string(raw), "sql") {
+				statements, found := strings.CutPrefix(block, title)
+				for _, statement := range strings.Split(strings.TrimSpace(statements), ";") {
+					if found && statement != "" {
+						server.Exec(t, ours.Replace(statement))
+					}
+				}
+			}
+			_, shown, _ := strings.Cut(string(raw), "\nWXGATE_DATABASE='"+map[dbtest.Engine]string{dbtest.Postgres: "postgres", dbtest.MariaDB: "mysql"}[e])
+			shown, _, _ = strings.Cut(shown, "?")
+			scheme, _, _ := strings.Cut(server.Database(t), "://")
+			rg := newRig(t)
+			mustLoad(t, rg.config(on(scheme+ours.Replace(strings.Replace(shown, "10.0.0.7", server.Addr(), 1))), site))
+			rg.logIn(rg.browser("li"), "/me/orders")
+		})
+	}
 }
 
 // blocks returns the fenced blocks of one language.

@@ -3,11 +3,13 @@ package caddymodule
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,34 +47,47 @@ type shared struct {
 // Destruct implements caddy.Destructor.
 func (s *shared) Destruct() error { return s.db.Close() }
 
-func defaultDatabase() string {
-	return sqliteScheme + filepath.Join(caddy.AppDataDir(), "wxgate.db")
+func defaultDatabase() Secret {
+	return Secret(sqliteScheme + filepath.Join(caddy.AppDataDir(), "wxgate.db"))
 }
 
 const sqliteScheme = "sqlite:"
 
+// onServer says whether the database is a server's, which other instances may
+// share.
+func (a *App) onServer() bool {
+	scheme, _, _ := strings.Cut(string(a.Database), ":")
+	return slices.Contains([]string{"postgres", "postgresql", "mysql"}, scheme)
+}
+
 // acquire opens the database, or takes its share of the one that is open.
 func (a *App) acquire() error {
-	path, ok := strings.CutPrefix(a.Database, sqliteScheme)
-	if !ok || path == "" {
-		scheme, _, _ := strings.Cut(a.Database, ":")
-		return fmt.Errorf("wxgate: database %s: is not available in this version; write sqlite: and a path", scheme)
-	}
-	path, err := filepath.Abs(strings.TrimPrefix(path, "//"))
-	if err != nil {
-		return fmt.Errorf("wxgate: database: %w", err)
+	address := string(a.Database)
+	path, isFile := strings.CutPrefix(address, sqliteScheme)
+	if path = strings.TrimPrefix(path, "//"); isFile && path != "" {
+		var err error
+		if path, err = filepath.Abs(path); err != nil {
+			return fmt.Errorf("wxgate: database: %w", err)
+		}
+		address = sqliteScheme + path
 	}
 	if a.Database == defaultDatabase() {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return fmt.Errorf("wxgate: database: %w", err)
 		}
 	}
-	key := fmt.Sprintf("%s %s %d", path, a.UserIDs.Scheme, a.start)
-	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return a.open(path) })
+	// A URL may hold a password, which a key must not show.
+	key := fmt.Sprintf("%x %s %d", sha256.Sum256([]byte(address)), a.UserIDs.Scheme, a.start)
+	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return a.open(address) })
 	if err != nil {
 		return fmt.Errorf("wxgate: database: %w", err)
 	}
 	a.shared, a.poolKey = value.(*shared), key
+	return a.unlock(path)
+}
+
+// unlock makes the keys of the secrets, and opens what is sealed with them.
+func (a *App) unlock(path string) error {
 	secrets := make([]string, len(a.Secrets))
 	for i, s := range a.Secrets {
 		secrets[i] = string(s)
@@ -95,11 +110,11 @@ func (a *App) acquire() error {
 	return nil
 }
 
-func (a *App) open(path string) (*shared, error) {
+func (a *App) open(address string) (*shared, error) {
 	ctx, cancel := context.WithTimeout(a.ctx, openTimeout)
 	defer cancel()
 	db, err := account.Open(ctx, account.Config{
-		URL: sqliteScheme + path, IDs: account.IDConfig{UUID: a.UserIDs.Scheme == "uuid", Start: a.start},
+		URL: address, IDs: account.IDConfig{UUID: a.UserIDs.Scheme == "uuid", Start: a.start},
 	})
 	if err != nil {
 		return nil, err

@@ -183,16 +183,22 @@ func (rg *rig) fetch(b *http.Client, path string, header http.Header) *http.Resp
 // logIn takes a browser in WeChat through the login page to a page of members.
 func (rg *rig) logIn(b *http.Client, path string) {
 	rg.t.Helper()
+	resp, body := rg.tapLogin(b, path)
+	if resp.Request.URL.Path != path || resp.StatusCode != http.StatusOK {
+		rg.t.Fatalf("not at %s after the login but at %s, %d:\n%s", path, resp.Request.URL, resp.StatusCode, body)
+	}
+}
+
+// tapLogin opens a page of members and taps the button of the login page.
+func (rg *rig) tapLogin(b *http.Client, path string) (*http.Response, string) {
+	rg.t.Helper()
 	resp, body := rg.get(b, path)
 	_, rest, _ := strings.Cut(body, `<a href="`)
 	href, _, _ := strings.Cut(rest, `"`)
 	if !strings.Contains(href, "go=wechat") {
 		rg.t.Fatalf("no login button at %s, %d:\n%s", resp.Request.URL, resp.StatusCode, body)
 	}
-	resp, body = rg.get(b, strings.ReplaceAll(href, "&amp;", "&"))
-	if resp.Request.URL.Path != path || resp.StatusCode != http.StatusOK {
-		rg.t.Fatalf("not at %s after the login but at %s, %d:\n%s", path, resp.Request.URL, resp.StatusCode, body)
-	}
+	return rg.get(b, strings.ReplaceAll(href, "&amp;", "&"))
 }
 
 // shop is a backend that records what reaches it.

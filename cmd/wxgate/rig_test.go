@@ -53,28 +53,19 @@ const (
 // gateway is a running gateway: this command, with a database, Caddy's admin
 // endpoint and a site, both on unix sockets.
 type gateway struct {
-	t      *testing.T
-	dir    string
-	wechat *wechattest.Server
-	log    *logs
+	t          *testing.T
+	dir        string
+	databaseAt string // URL
+	wechat     *wechattest.Server
+	log        *logs
+	ended      <-chan error // of the process
 }
 
 // newGateway starts a gateway with what seed has stored, and ends it with the
 // test. In app are further lines of the global option.
 func newGateway(t *testing.T, app string, seed func(*seeder)) *gateway {
 	t.Helper()
-	// The path of a unix socket has to be short, which t.TempDir's is not.
-	dir, err := os.MkdirTemp("", "wxg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	g := &gateway{t: t, dir: dir, log: new(logs)}
-	g.wechat = wechattest.NewServer(wechattest.Config{
-		Apps:   []wechattest.App{{ID: shopApp, Secret: "s", Domains: []string{"shop.test"}, OpenPlatform: "shop"}},
-		People: []wechattest.Person{{Name: "li", Consent: wechattest.Accept}},
-	})
-	t.Cleanup(g.wechat.Close)
+	g := prepare(t)
 	if seed != nil {
 		s := &seeder{t: t, db: g.database()}
 		seed(s)
@@ -82,9 +73,31 @@ func newGateway(t *testing.T, app string, seed func(*seeder)) *gateway {
 			t.Fatal(err)
 		}
 	}
-	g.write("Caddyfile", strings.NewReplacer("DIR", dir, "WECHAT", g.wechat.URL, "APP", app).Replace(caddyfile))
+	g.write("Caddyfile", g.config(app))
 	g.run()
 	return g
+}
+
+// prepare does all but to start the gateway.
+func prepare(t *testing.T) *gateway {
+	t.Helper()
+	// The path of a unix socket has to be short, which t.TempDir's is not.
+	dir, err := os.MkdirTemp("", "wxg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	g := &gateway{t: t, dir: dir, databaseAt: "sqlite:" + dir + "/wxgate.db", log: new(logs)}
+	g.wechat = wechattest.NewServer(wechattest.Config{
+		Apps:   []wechattest.App{{ID: shopApp, Secret: "s", Domains: []string{"shop.test"}, OpenPlatform: "shop"}},
+		People: []wechattest.Person{{Name: "li", Consent: wechattest.Accept}},
+	})
+	t.Cleanup(g.wechat.Close)
+	return g
+}
+
+func (g *gateway) config(app string) string {
+	return strings.NewReplacer("DIR", g.dir, "DATABASE", g.databaseAt, "WECHAT", g.wechat.URL, "APP", app).Replace(caddyfile)
 }
 
 const caddyfile = `{
@@ -93,7 +106,7 @@ const caddyfile = `{
 	storage file_system DIR/storage
 	wxgate {
 		secret "` + secret + `"
-		database sqlite:DIR/wxgate.db
+		database DATABASE
 		official_account ` + shopApp + ` s
 		endpoints {
 			api WECHAT
@@ -126,7 +139,7 @@ func (g *gateway) write(name, text string) string {
 // database opens the gateway's database, while no gateway runs.
 func (g *gateway) database() *account.DB {
 	g.t.Helper()
-	db, err := account.Open(context.Background(), account.Config{URL: "sqlite:" + g.path("wxgate.db")})
+	db, err := account.Open(context.Background(), account.Config{URL: g.databaseAt})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -152,6 +165,13 @@ func (s sealer) Newest(sealed string) bool { return s.keys.Newest(session.TypeDa
 // run starts the process and waits until its admin endpoint answers.
 func (g *gateway) run() {
 	g.t.Helper()
+	g.begin()
+	g.await()
+}
+
+// begin starts the process, which ends with the test.
+func (g *gateway) begin() {
+	g.t.Helper()
 	cmd := g.command("run", "--config", g.path("Caddyfile"), "--adapter", "caddyfile")
 	cmd.Stdout, cmd.Stderr = g.log, g.log
 	if err := cmd.Start(); err != nil {
@@ -159,10 +179,16 @@ func (g *gateway) run() {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait(); close(ended) }()
+	g.ended = ended
 	g.t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-ended
 	})
+}
+
+// await waits until the admin endpoint answers.
+func (g *gateway) await() {
+	g.t.Helper()
 	for start := time.Now(); ; {
 		got := g.do("event", "list", "--limit", "1")
 		if got.code == 0 {
@@ -172,7 +198,7 @@ func (g *gateway) run() {
 			g.t.Fatalf("the gateway does not start: %s\n%s", got.err, g.log)
 		}
 		select {
-		case err := <-ended:
+		case err := <-g.ended:
 			g.t.Fatalf("the gateway has ended: %v\n%s", err, g.log)
 		case <-time.After(20 * time.Millisecond):
 		}

@@ -59,8 +59,8 @@ func (s location) name() string {
 	return shown.String()
 }
 
-// locate parses the URL of a database. An error shows nothing of it but its
-// scheme, for the rest may hold a password.
+// locate parses the URL of a database. An error shows nothing of it but a scheme
+// that it knows, for the rest may hold a password.
 func locate(databaseURL string) (location, dialect, error) {
 	scheme, rest, _ := strings.Cut(databaseURL, ":")
 	var d dialect
@@ -74,7 +74,7 @@ func locate(databaseURL string) (location, dialect, error) {
 	case "":
 		return location{}, d, errors.New("opening database: no URL")
 	default:
-		return location{}, d, fmt.Errorf("opening database: %q is no kind of database; there are sqlite:, postgres:// and mysql://", scheme)
+		return location{}, d, errors.New("opening database: the URL must begin with sqlite:, postgres:// or mysql://")
 	}
 	at, err := url.Parse(databaseURL)
 	if err != nil || at.Opaque != "" || len(at.Path) < 2 {

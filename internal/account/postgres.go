@@ -44,6 +44,7 @@ func openPostgres(s location) (write, read *sql.DB, err error) {
 		cfg.ConnectTimeout = connectTimeout
 	}
 	for name, value := range map[string]string{
+		"search_path":                         cmp.Or(cfg.RuntimeParams["search_path"], "public"),
 		"client_encoding":                     "UTF8",
 		"timezone":                            "UTC",
 		"default_transaction_isolation":       "read committed",

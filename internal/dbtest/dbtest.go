@@ -190,6 +190,19 @@ func (s *Server) Create(t testing.TB) string {
 	return s.url(user, name)
 }
 
+// Connections counts the connections to a database.
+func (s *Server) Connections(t testing.TB, databaseURL string) (n int) {
+	t.Helper()
+	query := "SELECT count(*) FROM pg_stat_activity WHERE datname = '" + nameOf(databaseURL) + "'"
+	if s.engine == MariaDB {
+		query = "SELECT count(*) FROM information_schema.processlist WHERE db = '" + nameOf(databaseURL) + "'"
+	}
+	if err := s.sql.QueryRow(query).Scan(&n); err != nil {
+		t.Fatalf("counting connections: %v", err)
+	}
+	return n
+}
+
 func nameOf(databaseURL string) string {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
