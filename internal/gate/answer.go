@@ -57,6 +57,12 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 	if !v.who.known() && !prefetch && s.mayMint(r, v, navigation) {
 		s.mint(r.Context(), v)
 	}
+	if v.level > Guest && v.reaches(v.level) && navigation && !prefetch && s.wantsUnionID(v) {
+		if !s.toExternal(w, r, v) {
+			s.redirect(w, s.loginURL(v.here(), ""))
+		}
+		return outcomeChallenge
+	}
 	if v.level == Guest || v.reaches(v.level) {
 		return outcomePass
 	}

@@ -42,8 +42,8 @@ func (s *Site) successor(old *session.Session, e earned) *session.Session {
 	case old != nil && !old.Snapshot:
 		next.AppID, next.OpenID, next.UnionID = old.AppID, old.OpenID, old.UnionID
 	}
-	if old != nil && old.OpenID == next.OpenID {
-		next.ConsentedAt = old.ConsentedAt
+	if old != nil && old.AppID == next.AppID && old.OpenID == next.OpenID {
+		next.ConsentedAt, next.AskedAt = old.ConsentedAt, old.AskedAt
 	}
 	switch e.Kind {
 	case account.Guest:

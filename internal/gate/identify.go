@@ -101,8 +101,9 @@ func (s *Site) resolve(ctx context.Context, v *Visit, key session.Key) {
 type marks uint8
 
 const (
-	markWeChat marks = 1 << iota // holds a WeChat identity of this site's official account, or never may
-	markMoved                    // the token names another user than the one it stands for
+	markWeChat    marks = 1 << iota // holds a WeChat identity of this site's official account, or never may
+	markMoved                       // the token names another user than the one it stands for
+	markNoUnionID                   // a member of whom this site's official account knows no unionid
 )
 
 // entry is what the cache keeps of one session on one site.
@@ -135,6 +136,9 @@ func (s *Site) entryOf(sess *session.Session, res account.Resolved) entry {
 		e.who.marks |= markWeChat
 		if s.cfg.Headers.OpenID != "" && !sess.Snapshot {
 			e.who.openid = sess.OpenID
+		}
+		if res.Kind == account.Member && sess.UnionID == "" {
+			e.who.marks |= markNoUnionID
 		}
 	}
 	if sess.SignedOut || sess.Snapshot {

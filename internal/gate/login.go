@@ -19,7 +19,7 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
 	switch {
 	case v.who.member() && !v.grace && refusalCode(q.Get("code")) != "":
 		s.writePage(w, r, refusedPage(refusalCode(q.Get("code")), back))
-	case v.who.member() && !v.grace:
+	case v.who.member() && !v.grace && !s.lacksUnionID(v):
 		s.redirect(w, back)
 	case isNavigation(r) && s.toExternal(w, r, v):
 	case isPrefetch(r):
@@ -34,11 +34,14 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
 			s.askConsent(w, r, v, authorization{scope: scope, returnTo: back})
 			return
 		}
-		if s.onlyPhone(v, q.Get("code")) {
+		switch {
+		case v.who.member():
+			s.unionIDPage(w, r, v, back)
+		case s.onlyPhone(v, q.Get("code")):
 			s.redirect(w, s.phoneURL(back, ""))
-			return
+		default:
+			s.writePage(w, r, s.loginPage(v, back, q.Get("code")))
 		}
-		s.writePage(w, r, s.loginPage(v, back, q.Get("code")))
 	}
 }
 

@@ -28,6 +28,7 @@ type Session struct {
 	SignedOut   bool  `json:"s,omitempty"` // logged out: no silent identification until 'log in' is tapped
 	Snapshot    bool  `json:"p,omitempty"` // WeChat's snapshot page: stored nowhere, cookie without Max-Age
 	ConsentedAt int64 `json:"g,omitempty"` // a consent brought no unionid at this time
+	AskedAt     int64 `json:"q,omitempty"` // a member without a unionid was asked for a consent at this time
 }
 
 // Line names a session through its rotations, so that what is bound to it
