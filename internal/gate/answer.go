@@ -59,6 +59,7 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 	}
 	if v.level > Guest && v.reaches(v.level) && navigation && !prefetch && s.wantsUnionID(v) {
 		if !s.toExternal(w, r, v) {
+			s.deliver(w, v)
 			s.redirect(w, s.loginURL(v.here(), ""))
 		}
 		return outcomeChallenge
