@@ -167,10 +167,21 @@ func (p *person) submit(path string, form url.Values) pageSeen {
 	})
 }
 
+// say is what the script of a page does to tell something.
+func (p *person) say(path, body string) pageSeen {
+	p.t.Helper()
+	return p.script(http.MethodPost, path, body)
+}
+
 // fetch is what the script of a page does.
 func (p *person) fetch(method, path string) pageSeen {
 	p.t.Helper()
-	return p.do(method, path, "{}", map[string]string{
+	return p.script(method, path, "{}")
+}
+
+func (p *person) script(method, path, body string) pageSeen {
+	p.t.Helper()
+	return p.do(method, path, body, map[string]string{
 		"Content-Type": "application/json", "Origin": p.base, "Referer": p.base + "/?from=menu",
 		"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "same-origin",
 	})
@@ -306,6 +317,29 @@ func TestDemo(t *testing.T) {
 		if again := wang.find(wang.open("/cart"), idOnPage); again != id {
 			t.Errorf("id %s on the next page, want %s", again, id)
 		}
+	})
+
+	t.Run("he logs in with his phone and finds what he has ordered", func(t *testing.T) {
+		wang := d.outside(t)
+		before := wang.find(wang.open("/"), idOnPage)
+		wang.submit("/cart/add", url.Values{"goods": {"tea"}, "n": {"1"}})
+		order := wang.find(wang.submit("/orders", url.Values{}), `<span id="order-number">([^<]+)</span>`)
+		if seen := wang.say("/wxgate/phone/code", `{"phone":"138 0013 8000"}`); seen.StatusCode != http.StatusAccepted {
+			t.Fatalf("asking for a code: %s %s", seen.Status, seen.body)
+		}
+		messages := newPerson(t, "http://"+d.wechat)
+		code := messages.find(messages.open("/"), `8613800138000</td><td><strong>([0-9]{6})<`)
+		if seen := wang.say("/wxgate/phone", `{"phone":"13800138000","code":"`+code+`"}`); seen.StatusCode != http.StatusOK {
+			t.Fatalf("the code: %s %s", seen.Status, seen.body)
+		}
+		seen := wang.open("/me/orders")
+		if got := wang.find(seen, `<a href="/orders/([^"]+)">`); got != order {
+			t.Errorf("order %s, want %s", got, order)
+		}
+		if id := wang.find(seen, idOnPage); id == before {
+			t.Error("the member has the guest's id")
+		}
+		secrets = append(secrets, code)
 	})
 
 	t.Run("a payment notification arrives byte for byte and as nobody", func(t *testing.T) {
