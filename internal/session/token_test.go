@@ -139,3 +139,12 @@ func BenchmarkOpenSession(b *testing.B) {
 		}
 	}
 }
+
+func TestLineOutlivesRotations(t *testing.T) {
+	first := Session{ID: NewID()}
+	second := Session{ID: NewID(), Root: first.Line()}
+	third := Session{ID: NewID(), Root: second.Line()}
+	if first.Line() != first.ID || second.Line() != first.ID || third.Line() != first.ID {
+		t.Errorf("%q, %q, %q; want %q", first.Line(), second.Line(), third.Line(), first.ID)
+	}
+}
