@@ -106,6 +106,11 @@ type Input struct {
 	UserKind Kind
 	UserBorn time.Time
 
+	// ShopUserID is the member whom the shop itself has just logged in, empty if
+	// none: he takes the place of the session's user, whose guest is not lost.
+	// An id that nobody has becomes a member with exactly that id.
+	ShopUserID string
+
 	// SessionAppID and SessionOpenID name the identity under which the session
 	// was created; they are kept across a web-view hand-off.
 	SessionAppID, SessionOpenID string

@@ -52,9 +52,9 @@ func (a *applier) nameNewUser() error {
 }
 
 // insertUser fails on an id that is taken: it would make two people one.
-func (a *applier) insertUser(id string, kind Kind, created time.Time) error {
-	err := a.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, ?, ?, ?)`,
-		id, string(kind), millis(created), millis(a.now))
+func (c *change) insertUser(id string, kind Kind, created time.Time) error {
+	err := c.exec(`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, ?, ?, ?)`,
+		id, string(kind), millis(created), millis(c.at))
 	if err != nil {
 		return fmt.Errorf("storing a user: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 func decide(f *facts) plan {
 	d := &decider{facts: f}
 	d.guardIncoming() // G0, G5
+	d.shopLogin()
 	switch {
 	case f.own != nil && f.own.unionID != "" && f.own.scope == "" && f.in.UnionID != "" && f.own.unionID != f.in.UnionID:
 		d.quarantine(CodeUnionIDChanged) // G2

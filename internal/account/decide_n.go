@@ -6,6 +6,9 @@ func (d *decider) unknownUnionID() {
 		return
 	}
 	if d.member != nil { // N4
+		if d.named != nil {
+			d.joinGuests(survivor{d.member.id, Member, "login"})
+		}
 		d.serveUser(d.member)
 		d.missUnionID()
 		return

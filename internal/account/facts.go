@@ -85,6 +85,7 @@ type facts struct {
 	ownerOf    *user  // the owner's user
 	came       *user  // the session's user; nil: none
 	target     *user  // whom came was merged into
+	named      *user  // whom the shop has logged in, or who replaced him
 	visitor    *user  // guest of the visitor row of (appid, openid), or of the stand-in that is replaced
 	imported   *user  // member of the imported row, or of the stand-in that is replaced
 	phoneOwner *user  // has the phone
@@ -136,7 +137,10 @@ func readFacts(ctx context.Context, q querier, c call) (*facts, error) {
 		f.target, err = readUser(ctx, q, f.came.mergedInto)
 		f.torn = f.torn || f.target == nil || f.target.mergedInto != ""
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	return f, f.readNamed(ctx, q)
 }
 
 // names are the user ids that the openid, the unionid and the phone lead to.
@@ -318,7 +322,7 @@ func (f *facts) bindsOther(u *user) bool {
 
 // find returns a user whom the facts name by his id.
 func (f *facts) find(id string) *user {
-	for _, u := range []*user{f.came, f.target, f.visitor, f.ownerOf, f.imported, f.phoneOwner} {
+	for _, u := range []*user{f.came, f.target, f.named, f.visitor, f.ownerOf, f.imported, f.phoneOwner} {
 		if u != nil && u.id == id {
 			return u
 		}

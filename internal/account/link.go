@@ -26,6 +26,12 @@ func (db *DB) Link(ctx context.Context, rules Rules, in Input) (Outcome, error) 
 	if err != nil {
 		return Outcome{}, fmt.Errorf("linking: %w", err)
 	}
+	var created []Event
+	if in.ShopUserID != "" {
+		if created, err = db.enrol(ctx, in); err != nil {
+			return Outcome{}, fmt.Errorf("linking: %w", err)
+		}
+	}
 	c := call{rules: rules, in: in, phone: number}
 	out, err := db.link(ctx, c)
 	if none := (*noUserID)(nil); errors.As(err, &none) {
@@ -34,6 +40,7 @@ func (db *DB) Link(ctx context.Context, rules Rules, in Input) (Outcome, error) 
 	if err != nil {
 		return Outcome{}, fmt.Errorf("linking: %w", err)
 	}
+	out.Events = append(created, out.Events...)
 	return out, nil
 }
 

@@ -112,7 +112,7 @@ func (f *facts) lockSet() (r lockSet) {
 		r.addUnionID(f.unionIDKey)
 	}
 	r.addUnionID(f.replaced)
-	for _, u := range []*user{f.came, f.target, f.visitor, f.ownerOf, f.imported, f.phoneOwner} {
+	for _, u := range []*user{f.came, f.target, f.named, f.visitor, f.ownerOf, f.imported, f.phoneOwner} {
 		if u != nil && u.stored {
 			r.addUser(u.id)
 		}
