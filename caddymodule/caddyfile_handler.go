@@ -34,6 +34,9 @@ import (
 //		verification_file <file>                  # repeatable
 //		official_account <appid>
 //		website          <appid>
+//		upstream_challenge on|off
+//		upstream_challenge redirect_to <path>
+//		upstream_login   on|off
 //	}
 func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	p := &parser{Dispenser: h.Dispenser}
@@ -87,8 +90,11 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.value("official_account <appid>", &to.OfficialAccount)
 	case "website":
 		return p.value("website <appid>", &to.Website)
-	case "callback_host", "brand", "upstream_challenge", "upstream_login", "shadow",
-		"mini_program":
+	case "upstream_challenge":
+		return p.upstreamChallenge(to)
+	case "upstream_login":
+		return p.choice(&to.UpstreamLogin, "on", "off")
+	case "callback_host", "brand", "shadow", "mini_program":
 		p.skip(name)
 		return nil
 	default:
@@ -156,6 +162,28 @@ func (p *parser) header(to *Handler) error {
 		return err
 	}
 	*target = name
+	return p.end()
+}
+
+func (p *parser) upstreamChallenge(to *Handler) error {
+	const usage = "upstream_challenge on|off|redirect_to <path>"
+	var word string
+	if err := p.once(p.Val(), to.UpstreamChallenge != "" || to.UpstreamRedirectTo != ""); err != nil {
+		return err
+	}
+	if err := p.args(usage, &word); err != nil {
+		return err
+	}
+	if word == "redirect_to" {
+		if err := p.args(usage, &to.UpstreamRedirectTo); err != nil {
+			return err
+		}
+		return p.end()
+	}
+	to.UpstreamChallenge = word
+	if err := p.oneOf(word, "on", "off", "redirect_to"); err != nil {
+		return err
+	}
 	return p.end()
 }
 

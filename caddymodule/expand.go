@@ -43,6 +43,15 @@ func (e *expander) secret(option string, s *Secret) {
 	*s = Secret(t)
 }
 
+// onOff reads a switch that is off where nothing is said.
+func (e *expander) onOff(option string, s *string) bool {
+	e.text(option, s)
+	if *s != "" && *s != "on" && *s != "off" {
+		e.refuse(option, "%q is neither on nor off", *s)
+	}
+	return *s == "on"
+}
+
 // number reads a positive integer; 0 when there is none.
 func (e *expander) number(option string, s *string) int64 {
 	if e.text(option, s); *s == "" {

@@ -23,6 +23,7 @@ type metrics struct {
 	links     *prometheus.CounterVec
 	sms       *prometheus.CounterVec
 	carrier   string // of this configuration's codes
+	upstream  *prometheus.CounterVec
 	stores    *prometheus.CounterVec
 	wechat    *prometheus.CounterVec
 	wechatDur *prometheus.HistogramVec
@@ -40,6 +41,7 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		logins:   register(reg, prometheus.NewCounterVec(opts("logins_total", "Ends of authorizations."), []string{"channel", "outcome"})),
 		links:    register(reg, prometheus.NewCounterVec(opts("links_total", "Account decisions."), []string{"code"})),
 		sms:      register(reg, prometheus.NewCounterVec(opts("sms_total", "Codes for phones."), []string{"carrier", "outcome"})),
+		upstream: register(reg, prometheus.NewCounterVec(opts("upstream_words_total", "What the shop said to the gateway in its answers."), []string{"word", "outcome"})),
 		stores:   register(reg, prometheus.NewCounterVec(opts("store_errors_total", "Failures of stores."), []string{"store"})),
 		wechat:   register(reg, prometheus.NewCounterVec(opts("wechat_requests_total", "Calls to WeChat."), []string{"api", "code"})),
 		wechatDur: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -79,6 +81,7 @@ func (m *metrics) CacheHit()                     { m.hits.Inc() }
 func (m *metrics) Login(channel, outcome string) { m.logins.WithLabelValues(channel, outcome).Inc() }
 func (m *metrics) Link(code account.Code)        { m.links.WithLabelValues(string(code)).Inc() }
 func (m *metrics) SMS(outcome string)            { m.sms.WithLabelValues(m.carrier, outcome).Inc() }
+func (m *metrics) Upstream(word, outcome string) { m.upstream.WithLabelValues(word, outcome).Inc() }
 func (m *metrics) StoreError(store string)       { m.stores.WithLabelValues(store).Inc() }
 func (m *metrics) Stripped(headers int)          { m.stripped.Add(float64(headers)) }
 

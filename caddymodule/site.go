@@ -74,10 +74,27 @@ type Handler struct {
 	// several.
 	Website string `json:"website,omitempty"`
 
+	// `on`: the shop decides itself which action needs a login. A 401 with
+	// `X-Login-Required: login` becomes the gateway's challenge, and so does one
+	// that says `phone`. Default: `off`.
+	UpstreamChallenge string `json:"upstream_challenge,omitempty"`
+
+	// The path of the shop's own login page, such as `/login.php` or
+	// `/index.php?route=account/login`: a redirect there becomes the gateway's
+	// challenge too. It switches UpstreamChallenge on. Default: none.
+	UpstreamRedirectTo string `json:"upstream_redirect_to,omitempty"`
+
+	// `on`: the shop keeps a login of its own. `X-Wxgate-Login: <user id>` in an
+	// answer of its says that it has just logged this user in, and
+	// `X-Wxgate-Logout: 1` that it has logged him out. Default: `off`.
+	UpstreamLogin string `json:"upstream_login,omitempty"`
+
 	options []byte // as configured, to be compared
 	site    *gate.Site
 	ttl     time.Duration
 	maxAge  time.Duration
+
+	upstream gate.Upstream
 }
 
 // CaddyModule returns the Caddy module information.
@@ -145,6 +162,7 @@ func (h *Handler) expand() error {
 	e.text("assertion algorithm", &h.Assertion.Algorithm)
 	e.text("assertion audience", &h.Assertion.Audience)
 	e.text("cookie domain", &h.Cookie.Domain)
+	e.text("upstream_challenge redirect_to", &h.UpstreamRedirectTo)
 	e.texts("keep_headers", h.KeepHeaders)
 	e.texts("return_origins", h.ReturnOrigins)
 	e.texts("verification_file", h.VerificationFiles)
@@ -153,6 +171,11 @@ func (h *Handler) expand() error {
 		e.texts(h.Access[i].Level, h.Access[i].Paths)
 	}
 	e.secret("assertion key", &h.Assertion.Key)
+	h.upstream = gate.Upstream{
+		Challenge: e.onOff("upstream_challenge", &h.UpstreamChallenge) || h.UpstreamRedirectTo != "",
+		LoginURL:  h.UpstreamRedirectTo,
+		Login:     e.onOff("upstream_login", &h.UpstreamLogin),
+	}
 	h.ttl = e.duration("assertion ttl", &h.Assertion.TTL)
 	h.maxAge = e.duration("cookie max_age", &h.Cookie.MaxAge)
 	return errors.Join(e.errs...)
@@ -193,7 +216,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
 		OfficialAccount: official, Website: website, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
-		CacheSalt: app.salt,
+		Upstream: h.upstream, CacheSalt: app.salt,
 	}, nil
 }
 
@@ -214,9 +237,9 @@ func (h *Handler) proofs() (map[string][]byte, error) {
 	return all, nil
 }
 
-// needsLogin says whether any request needs a member.
+// needsLogin says whether any request may need a member.
 func (h *Handler) needsLogin() bool {
-	return slices.ContainsFunc(h.Access, func(a Access) bool { return a.Level == "login" || a.Level == "phone" })
+	return h.upstream.Challenge || slices.ContainsFunc(h.Access, func(a Access) bool { return a.Level == "login" || a.Level == "phone" })
 }
 
 // rules turns the access lines into the gate's, matchers included. The carrier

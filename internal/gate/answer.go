@@ -317,6 +317,10 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+s.shopTime())
 	defer cancel()
 	out, err := s.Accounts.Link(ctx, s.cfg.Account, in)
+	if errors.Is(err, account.ErrShopUserID) {
+		s.complain("the shop has logged in somebody who cannot be", "error", err)
+		return out, false
+	}
 	if err != nil {
 		s.storeFailed(v, "database", "linking", err)
 		return out, false

@@ -3,8 +3,10 @@ package gate
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // The places of the identity headers in a Site's names.
@@ -24,18 +26,23 @@ func (s *Site) Attach(w http.ResponseWriter, r *http.Request, v *Visit) (aw *Wri
 	if v.who.known() {
 		s.setHeaders(r.Header, v)
 	}
-	aw = &Writer{ResponseWriter: w}
+	aw = &Writer{ResponseWriter: w, listener: s.listen(w, r, v)}
 	if v.issue != nil {
-		aw.private = true
-		switch token := s.tokenOf(v.issue); {
-		case v.viaHeader:
-			aw.sessionHeader = token
-		case !v.attached:
-			aw.cookie = s.cookies.Session(token, !v.issue.Snapshot)
-		}
-		v.attached = true
+		s.carry(aw, v)
 	}
 	return s.Live.follow(aw, r, v)
+}
+
+// carry lets the answer carry the session that was given to the visitor.
+func (s *Site) carry(aw *Writer, v *Visit) {
+	aw.private = true
+	switch token := s.tokenOf(v.issue); {
+	case v.viaHeader:
+		aw.sessionHeader = token
+	case v.carriedOn != v.issue:
+		aw.cookie = s.cookies.Session(token, !v.issue.Snapshot)
+	}
+	v.carriedOn = v.issue
 }
 
 // setHeaders sets the identity headers. Their values share one array, since a
@@ -57,7 +64,11 @@ func (s *Site) setHeaders(h http.Header, v *Visit) {
 // only words that the shop speaks to the gate are kept from leaving.
 func (s *Site) Bypass(w http.ResponseWriter) *Writer {
 	s.Metrics.Request(Bypass, outcomePass)
-	return &Writer{ResponseWriter: w}
+	aw := &Writer{ResponseWriter: w}
+	if s.cfg.Upstream.on() {
+		aw.listener = s.deaf
+	}
+	return aw
 }
 
 // Writer lets the shop's answer through, unbuffered. At the header it removes
@@ -65,6 +76,8 @@ func (s *Site) Bypass(w http.ResponseWriter) *Writer {
 // session out of every cache.
 type Writer struct {
 	http.ResponseWriter
+	listener      *listener
+	superseded    bool // the gate has answered instead: what the shop writes is dropped
 	private       bool
 	sessionHeader string
 	cookie        *http.Cookie // set at the end: a proxy clears the header after each 1xx
@@ -79,11 +92,34 @@ func (w *Writer) WriteHeader(status int) {
 	switch {
 	case w.wrote:
 	case status >= 200 || status == http.StatusSwitchingProtocols:
-		w.finish()
+		w.begin(status)
 	default:
 		stripResponse(w.Header())
 	}
-	w.ResponseWriter.WriteHeader(status)
+	if !w.superseded {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// begin lets the gate hear the final header, and finishes it.
+func (w *Writer) begin(status int) {
+	if !w.listener.heed(w, status) {
+		w.finish()
+	}
+}
+
+// supersede clears the way for an answer of the gate instead of the shop's,
+// whose cookies go along. outer is what the answer's header was before.
+func (w *Writer) supersede(outer http.Header) {
+	h := w.Header()
+	cookies := h["Set-Cookie"]
+	clear(h)
+	maps.Copy(h, outer)
+	if len(cookies) > 0 {
+		h["Set-Cookie"] = cookies // those of outer among them
+	}
+	w.superseded = true
+	w.finish()
 }
 
 // finish makes the header what a visitor may see.
@@ -111,6 +147,8 @@ func (w *Writer) Close() {
 	switch {
 	case !w.wrote:
 		w.finish()
+	case w.superseded:
+		maps.DeleteFunc(w.Header(), func(name string, _ []string) bool { return strings.HasPrefix(name, http.TrailerPrefix) })
 	case len(w.Header()) > w.names:
 		stripResponse(w.Header())
 	}
@@ -118,7 +156,10 @@ func (w *Writer) Close() {
 
 func (w *Writer) Write(b []byte) (int, error) {
 	if !w.wrote {
-		w.finish()
+		w.begin(http.StatusOK)
+	}
+	if w.superseded {
+		return len(b), nil
 	}
 	return w.ResponseWriter.Write(b)
 }
@@ -126,7 +167,10 @@ func (w *Writer) Write(b []byte) (int, error) {
 // ReadFrom keeps the way open that sends a file without copying it.
 func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	if !w.wrote {
-		w.finish()
+		w.begin(http.StatusOK)
+	}
+	if w.superseded {
+		return io.Copy(io.Discard, r)
 	}
 	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok {
 		return rf.ReadFrom(r)

@@ -5,8 +5,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-
-	"github.com/wxgate/wxgate/internal/session"
 )
 
 // maxBody bounds the body of a request to one of our endpoints, in bytes.
@@ -114,8 +112,10 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 // crossSite refuses what another site's page makes a browser send.
 func (s *Site) crossSite(r *http.Request) bool {
 	p := http.NewCrossOriginProtection()
-	if err := p.AddTrustedOrigin(s.origin()); err != nil {
-		return true
+	for _, origin := range append([]string{s.origin()}, s.cfg.ReturnOrigins...) {
+		if err := p.AddTrustedOrigin(origin); err != nil {
+			return true
+		}
 	}
 	return p.Check(r) != nil
 }
@@ -184,14 +184,7 @@ type meIdentity struct {
 // nothing recognises until he taps 'log in'.
 func (s *Site) logout(w http.ResponseWriter, r *http.Request, v *Visit) {
 	old := v.session()
-	if old != nil && !v.failed {
-		ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-		defer cancel()
-		if err := s.Accounts.RevokeSession(ctx, old.ID, v.now, s.lastExpiry(v, old)); err != nil {
-			s.storeFailed(v, "database", "revoking a session", err)
-		}
-	}
-	if v.failed {
+	if v.failed || old != nil && !s.endSession(r.Context(), v, old) {
 		// Saying so is better than a logout that comes undone.
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
@@ -200,14 +193,7 @@ func (s *Site) logout(w http.ResponseWriter, r *http.Request, v *Visit) {
 	ours(h)
 	s.allowOrigin(h, r)
 	if old != nil && !v.viaHeader {
-		next := &session.Session{ID: session.NewID(), IssuedAt: v.now.Unix(), Channel: v.channel()}
-		if !s.cfg.Account.GuestsOff {
-			if guest := s.newGuest(r.Context(), v); guest != nil {
-				next = guest
-			}
-		}
-		next.SignedOut = true
-		http.SetCookie(w, s.cookies.Session(s.seal(v, next), true))
+		http.SetCookie(w, s.cookies.Session(s.seal(v, s.signedOut(r.Context(), v)), true))
 	}
 	if wantsPage(r) {
 		s.redirectAfterPost(w, s.returnTo(v.Sent.Query().Get("return_to")))

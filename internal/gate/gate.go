@@ -46,6 +46,7 @@ type Config struct {
 	OfficialAccount wechat.App // for pages inside WeChat; zero: none
 	Website         wechat.App // for QR codes elsewhere; zero: none
 	Account         account.Rules
+	Upstream        Upstream
 	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
 	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000
 	StaleFor        time.Duration // how long cached users outlive a lost database; default 10 minutes
@@ -107,6 +108,7 @@ type Metrics interface {
 	Link(code account.Code)
 	SMS(outcome string) // one of SMSOutcomes
 	StoreError(store string)
+	Upstream(word, outcome string) // what the shop said to the gate
 	Stripped(headers int)
 }
 
@@ -140,13 +142,23 @@ type Site struct {
 	shopLog     *rate.Sometimes // a shop that makes no user ids is said of once a minute
 	budgetLog   *rate.Sometimes // and so is a budget of codes that is spent
 	carrierLog  *rate.Sometimes // and a carrier that takes none
+	wordLog     *rate.Sometimes // and so is one whose words to the gate are wrong
+	shopLogin   *url.URL        // the shop's own login page; nil: none is known
+	deaf        *listener       // of paths where the shop is not heard
 }
 
 // New checks cfg and builds a site. Errors name the option that is wrong.
 func New(cfg Config, deps Deps) (*Site, error) {
-	s := &Site{cfg: cfg, Deps: deps, flights: new(singleflight.Group), shopLog: oncePerMinute(), budgetLog: oncePerMinute(), carrierLog: oncePerMinute()}
+	s := &Site{
+		cfg: cfg, Deps: deps, flights: new(singleflight.Group),
+		shopLog: oncePerMinute(), budgetLog: oncePerMinute(), carrierLog: oncePerMinute(), wordLog: oncePerMinute(),
+	}
+	s.deaf = &listener{site: s}
 	s.setDefaults()
 	var err error
+	if s.shopLogin, err = parseLoginPage(cfg.Upstream.LoginURL); err != nil {
+		return nil, err
+	}
 	if s.external, err = parseExternalURL(cfg.ExternalURL); err != nil {
 		return nil, err
 	}

@@ -374,6 +374,7 @@ func (nopMetrics) Login(string, string)     {}
 func (nopMetrics) Link(account.Code)        {}
 func (nopMetrics) StoreError(string)        {}
 func (nopMetrics) SMS(string)               {}
+func (nopMetrics) Upstream(string, string)  {}
 func (nopMetrics) Stripped(int)             {}
 
 // logBuffer collects the log, so that tests can look for secrets in it.
