@@ -141,6 +141,18 @@ func siteEffects() []effect {
 			resp, _ := rg.get(rg.browser(""), "/goods")
 			return fmt.Sprint(resp.Cookies()[0].MaxAge)
 		}, want: "604800"},
+		{name: "upstream_challenge", site: "upstream_challenge on", see: seeSaid("X-Login-Required", "login", http.StatusUnauthorized), want: "401 login_required"},
+		{name: "upstream_challenge redirect_to", site: "upstream_challenge redirect_to /login.php", without: "upstream_challenge on",
+			see: seeSaid("Location", "/login.php", http.StatusFound), want: "401 login_required"},
+		{name: "upstream_login", site: "upstream_login on", without: "upstream_login off", see: func(rg *rig) string {
+			b := rg.browser("")
+			rg.shop.answerWith(http.StatusOK, "X-Wxgate-Login", "4711")
+			rg.get(b, "/goods")
+			rg.shop.reached()
+			rg.get(b, "/goods")
+			h := rg.shop.only(rg.t).header
+			return h.Get("X-User-Kind") + " " + h.Get("X-User-ID")
+		}, want: "member 4711"},
 		{name: "assertion audience", site: "assertion {\naudience https://erp.example.com\n}", see: seeClaim("aud"), want: "https://erp.example.com"},
 		{name: "assertion ttl", site: "assertion {\nttl 60s\n}", see: func(rg *rig) string {
 			c := rg.member()
@@ -179,6 +191,20 @@ func seeGuestID(rg *rig) string {
 func seeStatus(path string) func(*rig) string {
 	return func(rg *rig) string {
 		resp := rg.fetch(rg.browser(""), path, nil)
+		var problem struct{ Code string }
+		_ = json.NewDecoder(resp.Body).Decode(&problem) // the shop answers without one
+		return fmt.Sprint(resp.StatusCode, " ", problem.Code)
+	}
+}
+
+// seeSaid is the status and the problem that a script gets when the shop
+// answers with a header.
+func seeSaid(name, value string, status int) func(*rig) string {
+	return func(rg *rig) string {
+		rg.shop.answerWith(status, name, value)
+		b := rg.browser("")
+		b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		resp := rg.fetch(b, "/goods", nil)
 		var problem struct{ Code string }
 		_ = json.NewDecoder(resp.Body).Decode(&problem) // the shop answers without one
 		return fmt.Sprint(resp.StatusCode, " ", problem.Code)

@@ -32,8 +32,8 @@ type phpSaw struct {
 }
 
 // phpFPM runs a real php-fpm until the test ends and returns its socket and the
-// directory of the front controller.
-func phpFPM(t *testing.T) (socket, root string) {
+// directory of the script, a front controller.
+func phpFPM(t *testing.T, script string) (socket, root string) {
 	t.Helper()
 	found, err := filepath.Glob("/usr/sbin/php-fpm*")
 	if err != nil {
@@ -48,12 +48,12 @@ func phpFPM(t *testing.T) (socket, root string) {
 		t.Fatal(err)
 	}
 	conf := fmt.Sprintf("[global]\nerror_log = %s/fpm.log\ndaemonize = no\n[shop]\nlisten = %s\n"+
-		"pm = static\npm.max_children = 2\nclear_env = yes\n", dir, socket)
+		"pm = static\npm.max_children = 2\nclear_env = yes\nphp_value[session.save_path] = %s\n", dir, socket, dir)
 	if os.Getuid() == 0 {
 		conf += "user = root\ngroup = root\n"
 	}
 	for name, text := range map[string]string{
-		"fpm.conf": conf, "public/index.php": frontController, "public/style.css": "body{}",
+		"fpm.conf": conf, "public/index.php": script, "public/style.css": "body{}",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -98,7 +98,7 @@ func runUntilListening(t *testing.T, socket string, cmd *exec.Cmd) {
 func phpShop(t *testing.T, s setup) (rg *rig, bare string) {
 	t.Helper()
 	rg = newRig(t)
-	socket, root := phpFPM(t)
+	socket, root := phpFPM(t, frontController)
 	bare = "127.0.0.1:" + freePort(t)
 	s.site = "login /me/*\nbypass /pay/notify"
 	s.backend = "root * " + root + "\nphp_fastcgi unix/" + socket + "\nfile_server"

@@ -206,8 +206,17 @@ type shop struct {
 	*httptest.Server
 	addr string
 
-	mu   sync.Mutex
-	seen []seen
+	mu     sync.Mutex
+	seen   []seen
+	status int      // of its answers; 0: 200
+	said   []string // name and value of a header in them
+}
+
+// answerWith puts a header into the shop's answers from now on.
+func (s *shop) answerWith(status int, header ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status, s.said = status, header
 }
 
 type seen struct {
@@ -224,8 +233,13 @@ func newShop(t *testing.T) *shop {
 		}
 		s.mu.Lock()
 		s.seen = append(s.seen, seen{r.Method, r.RequestURI, string(body), r.Header.Clone()})
+		status, said := s.status, s.said
 		s.mu.Unlock()
 		w.Header().Set("Cache-Control", "public, max-age=60")
+		if status != 0 {
+			w.Header().Set(said[0], said[1])
+			w.WriteHeader(status)
+		}
 		_, _ = io.WriteString(w, "shop "+r.RequestURI)
 	}))
 	t.Cleanup(s.Close)
