@@ -37,7 +37,7 @@ func newObserved(t *testing.T) *observed {
 	filter = strings.TrimSuffix(strings.TrimSpace(filter), "}")
 	o.run(setup{
 		around: strings.Replace(filter, "log {", "log {\noutput file "+o.accessLog(), 1),
-		site:   "login /me/*\nbypass /pay/notify\npublic /static/*",
+		site:   "login /me/*\nbypass /pay/notify\npublic /static/*\nupstream_login on",
 		more:   "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}",
 	})
 	return o
@@ -89,6 +89,9 @@ func (o *observed) journey() {
 	o.told["forged token"] = "forged-token-of-nobody"
 	chrome.get("/pay/notify")
 	chrome.get("/static/logo.png")
+	o.shop.answerWith(http.StatusOK, "X-Wxgate-Login", "4711")
+	chrome.get("/goods/login")
+	o.remember(chrome)
 	o.breakDatabase()
 	if got := d.get("/me/orders/2026"); got.StatusCode != http.StatusServiceUnavailable {
 		o.t.Fatalf("without a database a login ended with %d at %s", got.StatusCode, got.Request.URL)
@@ -147,7 +150,7 @@ func TestEveryDocumentedMetricMovesOnAJourney(t *testing.T) {
 		`wxgate_requests_total{level="guest",outcome="silent"}`, `wxgate_requests_total{level="bypass",outcome="pass"}`,
 		`wxgate_requests_total{level="public",outcome="pass"}`, `wxgate_requests_total{level="login",outcome="refused"}`,
 		`wxgate_wechat_requests_total{api="sns/oauth2/access_token",code="40029"}`,
-		`wxgate_wechat_requests_total{api="cgi-bin/user/info",code="ok"}`, `wxgate_store_errors_total{store="database"}`,
+		`wxgate_wechat_requests_total{api="cgi-bin/user/info",code="ok"}`, `wxgate_upstream_words_total{outcome="heeded",word="login"}`, `wxgate_store_errors_total{store="database"}`,
 	} {
 		if after[sample] <= before[sample] {
 			t.Errorf("%s has not moved", sample)
@@ -165,6 +168,7 @@ func TestLabelsAndLogsNameNobody(t *testing.T) {
 		"level": regexp.MustCompile(`^(bypass|public|guest|login|phone)$`), "outcome": regexp.MustCompile(`^[a-z_]{2,30}$`),
 		"code": regexp.MustCompile(`^([a-z_]{2,30}|-1|\d{5})$`), "channel": regexp.MustCompile(`^(h5|browser)$`),
 		"api":   regexp.MustCompile(`^(sns/oauth2/access_token|sns/userinfo|cgi-bin/stable_token|cgi-bin/user/info)$`),
+		"word":  regexp.MustCompile(`^(login_required|login|logout)$`),
 		"store": regexp.MustCompile(`^(database|session|limit)$`), "le": regexp.MustCompile(`^[\d.e+-]+$|^\+Inf$`),
 	}
 	for sample := range o.metrics() {

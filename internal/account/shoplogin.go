@@ -21,7 +21,7 @@ func (db *DB) enrol(ctx context.Context, in Input) ([]Event, error) {
 		return nil, fmt.Errorf("%w: %w", ErrShopUserID, err)
 	}
 	if in.UserKind == Guest && in.UserID == id { // who may have no row yet
-		return nil, fmt.Errorf("%w: %s is the guest's own id", ErrShopUserID, id)
+		return nil, fmt.Errorf("%w: it is the session's guest", ErrShopUserID)
 	}
 	var c *change
 	there, err := db.isMember(ctx, db.read, id)
@@ -58,7 +58,7 @@ func (db *DB) enrol(ctx context.Context, in Input) ([]Event, error) {
 func (db *DB) isMember(ctx context.Context, q querier, id string) (bool, error) {
 	u, err := readUser(ctx, q, id)
 	if err == nil && u != nil && u.kind != Member {
-		err = fmt.Errorf("%w: %s is a %s", ErrShopUserID, id, u.kind)
+		err = fmt.Errorf("%w: it is a %s's", ErrShopUserID, u.kind)
 	}
 	return u != nil, err
 }

@@ -39,10 +39,10 @@ func (s *Site) carry(aw *Writer, v *Visit) {
 	switch token := s.tokenOf(v.issue); {
 	case v.viaHeader:
 		aw.sessionHeader = token
-	case v.carriedOn != v.issue:
+	case !v.attached:
 		aw.cookie = s.cookies.Session(token, !v.issue.Snapshot)
 	}
-	v.carriedOn = v.issue
+	v.attached = true
 }
 
 // setHeaders sets the identity headers. Their values share one array, since a

@@ -36,7 +36,12 @@ const (
 	wordLogout   = "X-Wxgate-Logout"  // 1
 )
 
-// What becomes of a word, for the metrics.
+// countWord counts what becomes of a word.
+func (s *Site) countWord(word, outcome string) {
+	names := map[string]string{wordRequired: "login_required", wordLogin: "login", wordLogout: "logout"}
+	s.Metrics.Upstream(names[word], outcome)
+}
+
 const (
 	wordHeeded      = "heeded"
 	wordMet         = "met"         // it is so already, and the shop's answer goes as it is
@@ -84,6 +89,7 @@ func (l *listener) heed(w *Writer, status int) (answers bool) {
 			heard = s.hearLogout
 		}
 		if heard(l, h) {
+			l.v.attached = false
 			s.carry(w, l.v)
 		}
 		return false
@@ -95,7 +101,7 @@ func (l *listener) heed(w *Writer, status int) (answers bool) {
 func (s *Site) sayUnheard(h http.Header) {
 	for _, word := range []string{wordRequired, wordLogin, wordLogout} {
 		if _, said := h[word]; said {
-			s.Metrics.Upstream(word, wordUnheard)
+			s.countWord(word, wordUnheard)
 			s.complain("the shop speaks to the gate on a public or bypass path, where it is not heard", "word", word)
 		}
 	}
@@ -118,20 +124,20 @@ func (l *listener) heedDemand(w *Writer, status int) (answers bool) {
 		return false
 	case v.reaches(need):
 		// Asking again would send him around for ever.
-		s.Metrics.Upstream(wordRequired, wordMet)
+		s.countWord(wordRequired, wordMet)
 		return false
 	case v.failed && status != http.StatusUnauthorized:
 		// The shop's own login page works without us.
-		s.Metrics.Upstream(wordRequired, wordUnavailable)
+		s.countWord(wordRequired, wordUnavailable)
 		return false
 	}
 	w.supersede(l.outer)
 	if v.failed {
-		s.Metrics.Upstream(wordRequired, wordUnavailable)
+		s.countWord(wordRequired, wordUnavailable)
 		s.writeProblem(w.ResponseWriter, l.r, newProblem(codeUnavailable))
 		return true
 	}
-	s.Metrics.Upstream(wordRequired, wordHeeded)
+	s.countWord(wordRequired, wordHeeded)
 	v.level = need
 	s.challenge(w.ResponseWriter, l.r, v)
 	return true
@@ -214,7 +220,7 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 		s.refuseLogin("the shop has logged in several users with one answer")
 		return false
 	case v.who.member() && v.who.id == said[0]: // some shops say it with every answer
-		s.Metrics.Upstream(wordLogin, wordMet)
+		s.countWord(wordLogin, wordMet)
 		return false
 	case s.crossSite(l.r):
 		// The visitor would shop on the account of whoever made him send it.
@@ -242,28 +248,28 @@ func (s *Site) enter(l *listener, e earned) (issued bool) {
 	v.failed = false
 	switch e.Outcome, ok = s.link(ctx, v, e.proved); {
 	case !ok && v.failed:
-		s.Metrics.Upstream(wordLogin, wordUnavailable)
+		s.countWord(wordLogin, wordUnavailable)
 		return false
 	case !ok: // it is said
-		s.Metrics.Upstream(wordLogin, wordRefused)
+		s.countWord(wordLogin, wordRefused)
 		return false
 	case e.Kind != account.Member:
 		s.refuseLogin("the shop has logged in a user whose account is cancelled")
 		return false
 	case v.who.member() && v.who.id == e.UserID: // by an id that was merged into his
-		s.Metrics.Upstream(wordLogin, wordMet)
+		s.countWord(wordLogin, wordMet)
 		return false
 	case s.succeed(ctx, v, e) == nil:
-		s.Metrics.Upstream(wordLogin, wordUnavailable)
+		s.countWord(wordLogin, wordUnavailable)
 		return false
 	}
-	s.Metrics.Upstream(wordLogin, wordHeeded)
+	s.countWord(wordLogin, wordHeeded)
 	s.Metrics.Login(e.channel, "ok")
 	return true
 }
 
 func (s *Site) refuseLogin(why string) {
-	s.Metrics.Upstream(wordLogin, wordRefused)
+	s.countWord(wordLogin, wordRefused)
 	s.complain(why)
 }
 
@@ -272,12 +278,12 @@ func (s *Site) refuseLogin(why string) {
 func (s *Site) hearLogout(l *listener, h http.Header) (issued bool) {
 	v, old := l.v, l.v.session()
 	if said := h[wordLogout]; !slices.Equal(said, []string{"1"}) {
-		s.Metrics.Upstream(wordLogout, wordRefused)
+		s.countWord(wordLogout, wordRefused)
 		s.complain("the shop's X-Wxgate-Logout is not 1")
 		return false
 	}
 	if old == nil || !v.who.member() && !(v.failed && old.Kind == kindMember) {
-		s.Metrics.Upstream(wordLogout, wordMet)
+		s.countWord(wordLogout, wordMet)
 		return false
 	}
 	outcome := wordHeeded
@@ -286,7 +292,7 @@ func (s *Site) hearLogout(l *listener, h http.Header) (issued bool) {
 		outcome = wordUnavailable // but this browser forgets it all the same
 	}
 	s.give(v, s.signedOut(ctx, v))
-	s.Metrics.Upstream(wordLogout, outcome)
+	s.countWord(wordLogout, outcome)
 	return true
 }
 

@@ -193,7 +193,7 @@ func TestDemandThatIsMetIsTheShopsOwnAnswer(t *testing.T) {
 			t.Errorf("%s: %d %s", word, got.StatusCode, got.body)
 		}
 	}
-	if n := counted.of(wordRequired, wordMet); n != 3 {
+	if n := counted.of("login_required", wordMet); n != 3 {
 		t.Errorf("counted %d times", n)
 	}
 }

@@ -40,9 +40,7 @@ type Visit struct {
 
 	issue *session.Session // to be set on the answer; nil: nothing
 
-	// A request may pass the gate again on its way to an error page.
-	identified bool
-	carriedOn  *session.Session // what the answer's cookie holds already
+	identified, attached bool // a request may pass the gate again on its way to an error page
 }
 
 // identity is what the shop is told of a visitor. The zero value is nobody.
