@@ -5,6 +5,8 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+
+	"github.com/wxgate/wxgate/internal/session"
 )
 
 // maxBody bounds the body of a request to one of our endpoints, in bytes.
