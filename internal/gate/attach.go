@@ -109,7 +109,8 @@ func (w *Writer) begin(status int) {
 }
 
 // supersede clears the way for an answer of the gate instead of the shop's,
-// whose cookies go along. outer is what the answer's header was before.
+// whose cookies go along. outer is what the answer's header was before. The
+// gate delivers its session itself.
 func (w *Writer) supersede(outer http.Header) {
 	h := w.Header()
 	cookies := h["Set-Cookie"]
@@ -118,7 +119,7 @@ func (w *Writer) supersede(outer http.Header) {
 	if len(cookies) > 0 {
 		h["Set-Cookie"] = cookies // those of outer among them
 	}
-	w.superseded = true
+	w.superseded, w.private = true, false
 	w.finish()
 }
 

@@ -19,9 +19,12 @@ func (s *Site) challenge(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.redirect(w, s.stepURL(v, v.here()))
 		return
 	}
-	to := s.stepURL(v, s.refererPath(r))
+	from := s.refererPath(r)
+	to := s.stepURL(v, from)
 	if wantsPage(r) && !prefetch {
-		pg := page{Status: http.StatusUnauthorized, Key: "form_needs_login", Actions: []action{{Key: "log_in", Href: to}}}
+		pg := page{Status: http.StatusUnauthorized, Key: "form_needs_login", Actions: []action{
+			{Key: "log_in", Href: to, Primary: true}, {Key: "back_to_form", Href: from},
+		}}
 		if v.who.member() {
 			pg.Key, pg.Actions[0].Key = "form_needs_phone", "verify_phone"
 		}
@@ -62,11 +65,12 @@ func (v *Visit) here() string {
 	return headerSafe(here)
 }
 
-// refererPath is the page of this site that a script or form runs on, or "/".
+// refererPath is the page that a script or form runs on: one of this site, or of
+// an origin that may be returned to, or "/".
 func (s *Site) refererPath(r *http.Request) string {
 	ref, err := url.Parse(r.Referer())
 	if err != nil || ref.Scheme+"://"+strings.ToLower(ref.Host) != s.origin() {
-		return "/"
+		return s.returnTo(r.Referer())
 	}
 	return s.returnTo(ref.RequestURI())
 }

@@ -166,19 +166,6 @@ func TestScriptsGetAProblemDocument(t *testing.T) {
 	}
 }
 
-func TestFormPostGetsAPageAndLosesNothingSilently(t *testing.T) {
-	rg := newRig(t)
-	b := rg.browser(uaChrome)
-	b.get("/goods")
-	r, err := http.NewRequest(http.MethodPost, rg.abs("/me/address"), strings.NewReader("street=1"))
-	must(t, err)
-	b.navigate(r)
-	got := b.do(r, func(r *http.Request) { r.Header.Set("Accept-Language", "en") })
-	if got.StatusCode != http.StatusUnauthorized || !strings.Contains(got.body, "nothing has been sent yet") {
-		t.Errorf("%d %s", got.StatusCode, got.body)
-	}
-}
-
 // A proxy that passes Early Hints on clears the header afterwards (RFC 8297).
 func TestSessionSurvivesEarlyHints(t *testing.T) {
 	rg := newRig(t)

@@ -28,7 +28,6 @@ type page struct {
 	Detail  string   // shown below the text
 	Form    *form    // asks for a phone and a code
 	Actions []action // at least one way on
-	Back    bool     // explain that the browser's back button keeps the form
 
 	retryAfter int
 }

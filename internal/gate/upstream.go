@@ -134,6 +134,7 @@ func (l *listener) heedDemand(w *Writer, status int) (answers bool) {
 	w.supersede(l.outer)
 	if v.failed {
 		s.countWord(wordRequired, wordUnavailable)
+		s.deliver(w.ResponseWriter, v)
 		s.writeProblem(w.ResponseWriter, l.r, newProblem(codeUnavailable))
 		return true
 	}

@@ -255,3 +255,15 @@ func TestDemandWhileTheStoreIsDown(t *testing.T) {
 		t.Errorf("a redirect to the shop's own login page: %d %v", got.StatusCode, got.Header)
 	}
 }
+
+// A newcomer becomes a guest in the request that the shop wants a login for.
+func TestDemandDeliversTheNewcomersSessionOnce(t *testing.T) {
+	rg := newRig(t, listening)
+	rg.says("/cart", http.StatusUnauthorized, "X-Login-Required: login")
+	b := rg.browser(uaChrome)
+	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	got := b.get("/cart")
+	if set := strings.Join(got.Header["Set-Cookie"], "\n"); strings.Count(set, "wxgate=") != 1 || strings.Count(set, "PHPSESSID=") != 1 {
+		t.Errorf("set:\n%s", set)
+	}
+}
