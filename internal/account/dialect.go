@@ -26,9 +26,15 @@ type dialect struct {
 	reads, writes sql.TxOptions
 	// locksRows is false where whoever writes has the whole database to himself.
 	locksRows bool
-	// What a Link locks first: lockShared, and lockOpenID with a number. An
-	// operation takes lockExclusive, which waits for both and keeps both waiting.
-	lockShared, lockOpenID, lockExclusive string
+	// What a Link locks first: lockShared, and the statement of lockNumbers with
+	// so many numbers, in order. An operation takes lockExclusive, which waits
+	// for lockShared and keeps it waiting.
+	lockShared, lockExclusive string
+	lockNumbers               func(n int) string
+	numbers                   uint64 // from 1 on
+	// byKey, behind the name of a table, has rows looked up by its primary key.
+	// A server that scans a small table instead may lock what it passes.
+	byKey string
 	// lockSchema and unlockSchema hold a lock of the session that makes whoever
 	// migrates wait for whoever else does.
 	lockSchema, unlockSchema string

@@ -53,7 +53,7 @@ func (im *importer) openIDs(ctx context.Context) error {
 		if len(rows) == 0 {
 			return nil
 		}
-		b, err := im.transact(ctx, func(b *batch) error { return im.openIDsBatch(b, rows) })
+		b, err := im.transact(ctx, about(rows), func(b *batch) error { return im.openIDsBatch(b, rows) })
 		if err != nil {
 			return fmt.Errorf("storing openids: %w", err)
 		}
@@ -82,6 +82,20 @@ func (s *stage) openIDs(ctx context.Context, after int) ([]*openIDRow, error) {
 		all = append(all, r)
 	}
 	return all, rows.Err()
+}
+
+// about is what the rows will stand beside.
+func about(rows []*openIDRow) (r lockSet) {
+	for _, row := range rows {
+		r.openIDs = append(r.openIDs, openID{row.appID, row.openID})
+		if row.unionID != "" {
+			r.unionIDs = append(r.unionIDs, unionIDKey{row.scope, row.unionID})
+		}
+		if row.userID != "" {
+			r.users = append(r.users, row.userID)
+		}
+	}
+	return r
 }
 
 // openIDsBatch compares openids with the database and stores what is new.

@@ -10,6 +10,7 @@ type storedOpenIDs struct {
 	owners     map[[2]string]storedOwner    // by scope and unionid
 	bound      map[[2]string][]string       // unionids by user id and scope
 	visitors   map[[2]string]string         // guest by appid and openid
+	gone       map[string]bool              // users who were merged or cancelled
 }
 
 type storedIdentity struct {
@@ -37,6 +38,8 @@ const (
 func (s *storedOpenIDs) judge(r *openIDRow) (verdict, Problem) {
 	row, known := s.identities[r.here()]
 	switch {
+	case s.gone[r.userID]: // since his own batch
+		return contradicts(UserGone, r.userID)
 	case known && row.unionID == "":
 		return s.judgeWaiting(r, row)
 	case known:
@@ -145,7 +148,7 @@ func (s *storedOpenIDs) add(r *openIDRow) {
 func (b *batch) readOpenIDs(rows []*openIDRow) (*storedOpenIDs, error) {
 	s := &storedOpenIDs{
 		identities: map[[2]string]storedIdentity{}, others: map[[2]string]string{}, owners: map[[2]string]storedOwner{},
-		bound: map[[2]string][]string{}, visitors: map[[2]string]string{},
+		bound: map[[2]string][]string{}, visitors: map[[2]string]string{}, gone: map[string]bool{},
 	}
 	openIDs, unionIDs, scopes, users := grouped{}, grouped{}, grouped{}, grouped{}
 	for _, r := range rows {
@@ -181,13 +184,8 @@ func (b *batch) readOpenIDs(rows []*openIDRow) (*storedOpenIDs, error) {
 			return nil, err
 		}
 	}
-	return s, s.readBound(b, users[""])
+	return s, s.readUsers(b, users[""])
 }
-
-// grouped are values by a column that they share.
-type grouped map[string][]any
-
-func (g grouped) add(shared, value string) { g[shared] = append(g[shared], value) }
 
 // pairs puts rows of two columns into a map.
 func (*storedOpenIDs) pairs(m map[[2]string]string, first string) func(*sql.Rows) error {
@@ -228,7 +226,17 @@ func (s *storedOpenIDs) readOwners(b *batch, scope string, unionIDs []any) error
 		})
 }
 
-func (s *storedOpenIDs) readBound(b *batch, users []any) error {
+// readUsers reads who is gone, and which unionids the others have.
+func (s *storedOpenIDs) readUsers(b *batch, users []any) error {
+	err := b.among(`SELECT id FROM wxgate_user WHERE (merged_into IS NOT NULL OR cancelled IS NOT NULL) AND id`, nil, users, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		s.gone[id] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	return b.among(`SELECT user_id, scope, unionid FROM wxgate_unionid WHERE user_id`, nil, users, func(rows *sql.Rows) error {
 		var key [2]string
 		var unionID string

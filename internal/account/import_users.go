@@ -67,7 +67,7 @@ func (im *importer) users(ctx context.Context) error {
 		if len(people) == 0 {
 			return nil
 		}
-		b, err := im.transact(ctx, func(b *batch) error { return im.usersBatch(b, people) })
+		b, err := im.transact(ctx, lockSet{users: named(people)}, func(b *batch) error { return im.usersBatch(b, people) })
 		if err != nil {
 			return fmt.Errorf("storing users: %w", err)
 		}
@@ -88,22 +88,27 @@ func (t *Tally) plus(o Tally) {
 	t.LeftOut += o.LeftOut
 }
 
-// transact runs f in a transaction, which in a dry run only reads, and reports
-// its problems.
-func (im *importer) transact(ctx context.Context, f func(*batch) error) (*batch, error) {
+// transact runs f in a transaction under the locks that a Link takes, and
+// reports its problems. In a dry run the transaction only reads.
+func (im *importer) transact(ctx context.Context, about lockSet, f func(*batch) error) (*batch, error) {
 	var b *batch
-	try := func(tx *sql.Tx) error {
-		b = &batch{change: &change{ctx: ctx, tx: tx, at: time.Now()}}
-		if err := f(b); err != nil {
-			return err
-		}
-		return b.log()
-	}
 	run := im.db.inTx
 	if im.cfg.DryRun {
 		run = im.db.inReadTx
 	}
-	if err := run(ctx, try); err != nil {
+	err := run(ctx, func(tx *sql.Tx) error {
+		b = &batch{change: &change{ctx: ctx, tx: tx, at: time.Now()}}
+		if !im.cfg.DryRun {
+			if err := im.db.lock(ctx, tx, about); err != nil {
+				return err
+			}
+		}
+		if err := f(b); err != nil {
+			return err
+		}
+		return b.log()
+	})
+	if err != nil {
 		return nil, err
 	}
 	im.db.changed(b.changed)
@@ -155,7 +160,7 @@ func (im *importer) usersBatch(b *batch, people []*fileUser) error {
 	var fresh []*fileUser
 	for _, p := range people {
 		s := stored[p.id]
-		if !im.mayStand(b, p, s) {
+		if !im.mayStand(b, p, s, stored[p.mergedInto]) {
 			b.first.LeftOut++
 			b.skipped = append(b.skipped, p.n)
 			if p.phoneKey != "" {
@@ -186,8 +191,9 @@ func (im *importer) usersBatch(b *batch, people []*fileUser) error {
 	return b.insertPeople(fresh)
 }
 
-// mayStand says whether a user of the file may be stored, or is already.
-func (im *importer) mayStand(b *batch, p *fileUser, s *storedUser) bool {
+// mayStand says whether a user of the file may be stored, or is already. Of
+// those who are not stored, s, and target for whom he is merged into, are nil.
+func (im *importer) mayStand(b *batch, p *fileUser, s, target *storedUser) bool {
 	wrong := func(code ProblemCode, stored, detail string) bool {
 		b.leaveOut(Problem{Code: code, Left: LeftUser, Lines: []int{p.line}, Count: 1, Users: []string{p.id}, Stored: stored, Detail: detail})
 		return false
@@ -198,7 +204,7 @@ func (im *importer) mayStand(b *batch, p *fileUser, s *storedUser) bool {
 		return false
 	case s == nil && reserved != nil:
 		return wrong(IDReserved, "", reserved.Error())
-	case s == nil && p.mergedInto != "" && !p.targetIsHere:
+	case s == nil && p.mergedInto != "" && (!p.targetIsHere || target != nil && target.mergedInto != ""):
 		return wrong(UserDiffers, "", "he is merged into a user whom the file does not have")
 	case s == nil:
 		return true
@@ -237,18 +243,28 @@ func (b *batch) phoneOf(p *fileUser, s *storedUser, owner string) (attach bool) 
 	return false
 }
 
-// readUsers reads the stored users of those ids, and who has their phones.
+// named are the ids of users and of those they are merged into.
+func named(people []*fileUser) (ids []string) {
+	for _, p := range people {
+		if ids = append(ids, p.id); p.mergedInto != "" {
+			ids = append(ids, p.mergedInto)
+		}
+	}
+	return ids
+}
+
+// readUsers reads which of the users, and of those they are merged into, are
+// stored, and who has their phones.
 func (b *batch) readUsers(people []*fileUser) (stored map[string]*storedUser, owners map[string]string, err error) {
 	stored, owners = map[string]*storedUser{}, map[string]string{}
-	var ids, keys []any
+	var keys []any
 	for _, p := range people {
-		ids = append(ids, p.id)
 		if p.phoneKey != "" {
 			keys = append(keys, p.phoneKey)
 		}
 	}
 	err = b.among(`SELECT id, kind, created, coalesce(merged_into, ''), CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END, coalesce(phone_key, '')
-		FROM wxgate_user WHERE id`, nil, ids, func(rows *sql.Rows) error {
+		FROM wxgate_user WHERE id`, nil, anyOf(named(people)), func(rows *sql.Rows) error {
 		var id string
 		s := &storedUser{}
 		err := rows.Scan(&id, &s.kind, &s.created, &s.mergedInto, &s.cancelled, &s.phoneKey)
@@ -303,37 +319,14 @@ func (b *batch) among(query string, args, values []any, scan func(*sql.Rows) err
 	if len(values) == 0 {
 		return nil
 	}
-	return queryRows(b.ctx, b.tx, query+in(&values), append(args, values...), scan)
+	values = fill(values)
+	return queryRows(b.ctx, b.tx, query+in(len(values)), append(args, values...), scan)
 }
 
-// queryRows runs scan for each row of a query.
-func queryRows(ctx context.Context, q querier, query string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-// in is the end of a condition: one of these values. The last is named again
-// until their number is a power of two, for connections remember statements.
-func in(values *[]any) string {
-	for n := len(*values); n&(n-1) != 0; n++ {
-		*values = append(*values, (*values)[n-1])
-	}
-	return " IN (" + marks(len(*values)) + ")"
-}
-
-// insert stores many rows of so many columns, with few statements of few kinds.
+// insert stores many rows of so many columns.
 func (b *batch) insert(into string, columns int, args []any) error {
 	row := "(" + marks(columns) + ")"
-	for n := importBatch; n > 0; n /= 2 {
+	for n := importBatch; n > 0; n /= lengthStep {
 		for len(args) >= n*columns {
 			err := b.exec("INSERT INTO "+into+" VALUES "+row+strings.Repeat(", "+row, n-1), args[:n*columns]...)
 			if err != nil {
@@ -344,9 +337,6 @@ func (b *batch) insert(into string, columns int, args []any) error {
 	}
 	return nil
 }
-
-// marks are n placeholders.
-func marks(n int) string { return "?" + strings.Repeat(", ?", n-1) }
 
 // orNull is NULL instead of a zero value.
 func orNull[T comparable](v T) any {

@@ -1,14 +1,13 @@
 package account
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
-	"strings"
 )
 
 // lockSet are the rows that a change is about. Whoever changes accounts locks
@@ -18,7 +17,7 @@ import (
 // may get its first row in one of two tables, so it has a lock of its own, which
 // comes before all others.
 type lockSet struct {
-	openID   openID
+	openIDs  []openID
 	unionIDs []unionIDKey
 	users    []string
 }
@@ -54,12 +53,12 @@ func (r *lockSet) cover(o lockSet) bool {
 	return true
 }
 
-// lock is the number of an openid's lock. Two openids that share one wait for
-// each other and are no worse off.
-func (o openID) lock() int64 {
+// lockNumber is the number of an openid's lock. Two openids that share one wait
+// for each other and are no worse off.
+func (d *dialect) lockNumber(o openID) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(o.appID + "\n" + o.openID)) // never fails
-	return int64(h.Sum64() >> 1)
+	return 1 + int64(h.Sum64()%d.numbers)
 }
 
 // lockAlone keeps every Link and every other operation out to the end of the
@@ -75,7 +74,7 @@ func (db *DB) lockAlone(ctx context.Context, tx *sql.Tx) error {
 }
 
 // lock locks rows to the end of the transaction, where the database locks rows
-// at all.
+// at all. Each kind is one statement, which locks its rows in their order.
 func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 	if !db.locksRows {
 		return nil
@@ -83,31 +82,55 @@ func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 	if _, err := tx.ExecContext(ctx, db.lockShared); err != nil {
 		return fmt.Errorf("locking out operations: %w", err)
 	}
-	if r.openID != (openID{}) {
-		if _, err := tx.ExecContext(ctx, db.lockOpenID, r.openID.lock()); err != nil {
-			return fmt.Errorf("locking an openid: %w", err)
-		}
+	if err := db.lockOpenIDs(ctx, tx, r.openIDs); err != nil {
+		return fmt.Errorf("locking openids: %w", err)
 	}
-	slices.SortFunc(r.unionIDs, func(a, b unionIDKey) int {
-		return cmp.Or(strings.Compare(a.scope, b.scope), strings.Compare(a.unionID, b.unionID))
-	})
+	byScope := grouped{}
 	for _, id := range r.unionIDs {
-		if _, err := text(ctx, tx, `SELECT unionid FROM wxgate_unionid WHERE scope = ? AND unionid = ? FOR UPDATE`, id.scope, id.unionID); err != nil {
-			return fmt.Errorf("locking a unionid: %w", err)
+		byScope.add(id.scope, id.unionID)
+	}
+	for _, scope := range slices.Sorted(maps.Keys(byScope)) {
+		ids := fill(byScope[scope])
+		query := "SELECT unionid FROM wxgate_unionid" + db.byKey + " WHERE scope = ? AND unionid" + in(len(ids)) + " ORDER BY unionid FOR UPDATE"
+		if err := lockRows(ctx, tx, query, append([]any{scope}, ids...)); err != nil {
+			return fmt.Errorf("locking unionids: %w", err)
 		}
 	}
-	slices.Sort(r.users)
-	for _, id := range r.users {
-		if _, err := text(ctx, tx, `SELECT id FROM wxgate_user WHERE id = ? FOR UPDATE`, id); err != nil {
-			return fmt.Errorf("locking a user: %w", err)
-		}
+	if len(r.users) == 0 {
+		return nil
+	}
+	ids := fill(anyOf(r.users))
+	query := "SELECT id FROM wxgate_user" + db.byKey + " WHERE id" + in(len(ids)) + " ORDER BY id FOR UPDATE"
+	if err := lockRows(ctx, tx, query, ids); err != nil {
+		return fmt.Errorf("locking users: %w", err)
 	}
 	return nil
 }
 
+// lockRows reads what a query locks. As an Exec, a prepared query that has no
+// rows hangs the MySQL driver (1.10.1).
+func lockRows(ctx context.Context, tx *sql.Tx, query string, args []any) error {
+	return queryRows(ctx, tx, query, args, func(*sql.Rows) error { return nil })
+}
+
+func (db *DB) lockOpenIDs(ctx context.Context, tx *sql.Tx, openIDs []openID) error {
+	if len(openIDs) == 0 {
+		return nil
+	}
+	numbers := make([]int64, len(openIDs))
+	for i, id := range openIDs {
+		numbers[i] = db.lockNumber(id)
+	}
+	slices.Sort(numbers)
+	args := fill(anyOf(numbers))
+	return lockRows(ctx, tx, db.lockNumbers(len(args)), args)
+}
+
 // lockSet are the rows that the decision is about.
 func (f *facts) lockSet() (r lockSet) {
-	r.openID = openID{f.in.AppID, f.in.OpenID}
+	if f.in.OpenID != "" {
+		r.openIDs = []openID{{f.in.AppID, f.in.OpenID}}
+	}
 	if f.owner != nil {
 		r.addUnionID(f.unionIDKey)
 	}

@@ -17,16 +17,22 @@ import (
 func mysqlDialect() dialect {
 	return dialect{
 		name: "mysql", goose: goose.DialectMySQL, open: openMySQL, locksRows: true,
-		reads:         sql.TxOptions{ReadOnly: true}, // REPEATABLE READ, by setupMySQL
-		writes:        sql.TxOptions{Isolation: sql.LevelReadCommitted},
-		lockShared:    "SELECT id FROM wxgate_lock WHERE id = 0 LOCK IN SHARE MODE",
-		lockOpenID:    "SELECT id FROM wxgate_lock WHERE id = 1 + ? % 1023 FOR UPDATE",
+		reads:      sql.TxOptions{ReadOnly: true}, // REPEATABLE READ, by setupMySQL
+		writes:     sql.TxOptions{Isolation: sql.LevelReadCommitted},
+		lockShared: "SELECT id FROM wxgate_lock WHERE id = 0 LOCK IN SHARE MODE",
+		lockNumbers: func(n int) string {
+			return "SELECT id FROM wxgate_lock" + mysqlByKey + " WHERE id" + in(n) + " FOR UPDATE"
+		},
+		numbers:       1023,
+		byKey:         mysqlByKey,
 		lockExclusive: "SELECT id FROM wxgate_lock WHERE id = 0 FOR UPDATE",
 		lockSchema:    "SELECT GET_LOCK(CONCAT('wxgate ', MD5(DATABASE())), 5)",
 		unlockSchema:  "SELECT RELEASE_LOCK(CONCAT('wxgate ', MD5(DATABASE())))",
 		lostRace:      mysqlLostRace, explain: explainMySQL,
 	}
 }
+
+const mysqlByKey = " FORCE INDEX (PRIMARY)"
 
 // setupMySQL sets what statements depend on. In the comments are settings that
 // only MariaDB or only MySQL has. MySQL cannot end idle transactions alone, so

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,7 +22,8 @@ func postgresDialect() dialect {
 		reads:         sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 		writes:        sql.TxOptions{Isolation: sql.LevelReadCommitted},
 		lockShared:    "SELECT pg_advisory_xact_lock_shared(" + postgresLock + ")",
-		lockOpenID:    "SELECT pg_advisory_xact_lock(?)",
+		lockNumbers:   postgresLockNumbers,
+		numbers:       math.MaxInt64,
 		lockExclusive: "SELECT pg_advisory_xact_lock(" + postgresLock + ")",
 		lockSchema:    "SELECT 1 FROM (SELECT pg_advisory_lock(" + postgresSchemaLock + ")) AS l",
 		unlockSchema:  "SELECT CASE WHEN pg_advisory_unlock(" + postgresSchemaLock + ") THEN 1 END",
@@ -33,6 +36,10 @@ const (
 	postgresLock       = "131359014220901"
 	postgresSchemaLock = "131359014220902"
 )
+
+func postgresLockNumbers(n int) string {
+	return "SELECT pg_advisory_xact_lock(n) FROM (VALUES (CAST(? AS bigint))" + strings.Repeat(", (CAST(? AS bigint))", n-1) + ") AS l (n)"
+}
 
 func openPostgres(s location) (write, read *sql.DB, err error) {
 	cfg, err := pgx.ParseConfig(s.url)

@@ -166,11 +166,8 @@ func (r *repairer) page(ctx context.Context, followers []string) error {
 
 // waiting returns those of some openids that wait for their unionid.
 func (r *repairer) waiting(ctx context.Context, openIDs []string) (found []string, err error) {
-	var ids []any
-	for _, id := range openIDs {
-		ids = append(ids, id)
-	}
-	query := `SELECT openid FROM wxgate_identity WHERE appid = ? AND unionid IS NULL AND openid` + in(&ids)
+	ids := fill(anyOf(openIDs))
+	query := `SELECT openid FROM wxgate_identity WHERE appid = ? AND unionid IS NULL AND openid` + in(len(ids))
 	err = r.db.retry(ctx, func() error {
 		found = nil
 		return queryRows(ctx, r.db.read, query, append([]any{r.cfg.AppID}, ids...), func(rows *sql.Rows) error {
