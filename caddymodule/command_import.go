@@ -248,6 +248,7 @@ func meaning(code account.ProblemCode) string {
 		account.IDReserved:        "User ids among the numbers that the gateway gives out itself",
 		account.UserDiffers:       "Users of whom the rows, or what is stored, say different things",
 		account.UserGone:          "Users who are merged or cancelled",
+		account.UnreadablePhone:   "Phone numbers that cannot be read",
 		account.PhoneTwice:        "One phone, several users",
 		account.UserTwoPhones:     "One user, several phones",
 		account.OpenIDTwice:       "One openid, several users",

@@ -17,7 +17,8 @@ import (
 )
 
 // crashVictim makes this test binary a process that does what people and
-// operators do, says so only when it was answered, and waits to be killed.
+// operators do, or imports, says so only when it was done, and waits to be
+// killed.
 const crashVictim = "WXGATE_TEST_CRASH_VICTIM"
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,11 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if url := os.Getenv(crashVictim); url != "" {
-		fmt.Fprintln(os.Stderr, liveOn(url))
+		if file := os.Getenv(importVictim); file != "" {
+			fmt.Fprintln(os.Stderr, importOn(url, file))
+		} else {
+			fmt.Fprintln(os.Stderr, liveOn(url))
+		}
 		os.Exit(1)
 	}
 	os.Exit(m.Run())

@@ -49,13 +49,14 @@ const (
 type ProblemCode string
 
 const (
-	Unreadable        ProblemCode = "unreadable"      // the row's form, or one of its values
-	IDReserved        ProblemCode = "id_reserved"     // the gateway may give the user id to somebody else
-	UserDiffers       ProblemCode = "user_differs"    // rows about one user that cannot both be true
-	UserGone          ProblemCode = "user_gone"       // merged or cancelled, and yet with an openid or a phone
-	PhoneTwice        ProblemCode = "phone_twice"     // one phone, several users
-	UserTwoPhones     ProblemCode = "user_two_phones" // one user, several phones
-	OpenIDTwice       ProblemCode = "openid_twice"    // one openid, several users
+	Unreadable        ProblemCode = "unreadable"       // the row's form, or one of its values
+	IDReserved        ProblemCode = "id_reserved"      // the gateway may give the user id to somebody else
+	UserDiffers       ProblemCode = "user_differs"     // rows about one user that cannot both be true
+	UserGone          ProblemCode = "user_gone"        // merged or cancelled, and yet with an openid or a phone
+	UnreadablePhone   ProblemCode = "unreadable_phone" // none, or no mobile number
+	PhoneTwice        ProblemCode = "phone_twice"      // one phone, several users
+	UserTwoPhones     ProblemCode = "user_two_phones"  // one user, several phones
+	OpenIDTwice       ProblemCode = "openid_twice"     // one openid, several users
 	OpenIDTwoUnionIDs ProblemCode = "openid_two_unionids"
 	UnionIDTwice      ProblemCode = "unionid_twice" // one unionid, several users
 	UnionIDTwoOpenIDs ProblemCode = "unionid_two_openids"
@@ -250,6 +251,13 @@ func (im *importer) readRow(ctx context.Context, rows rowReader) error {
 	}
 	if err := im.stage.put(ctx, &r); err != nil {
 		return fmt.Errorf("storing a row for a while: %w", err)
+	}
+	if r.noPhone != "" {
+		im.report.Phones.LeftOut++
+		p := Problem{Code: UnreadablePhone, Left: LeftPhone, Lines: []int{line}, Count: 1, Users: []string{r.userID}, Detail: r.noPhone}
+		if err := im.problem(p); err != nil {
+			return err
+		}
 	}
 	if r.unionID == "" || r.openID != "" {
 		return nil

@@ -20,9 +20,6 @@ func TestRowsThatCannotBeRead(t *testing.T) {
 		" U1,,oa,x,X,":                      "user_id: it begins or ends with a space, which no header keeps",
 		"\"U,1\",,oa,x,X,":                  "user_id: it contains a comma, which separates ids in X-User-Previous-ID",
 		"\"U\n1\",,oa,x,X,":                 "user_id: it contains control characters",
-		"U1,110,oa,x,X,":                    "phone: reading a phone number: it is not written like one",
-		"U1,+999138001380,oa,x,X,":          "phone: reading a phone number: no country has such a number",
-		"U1,01012345678,oa,x,X,":            "phone: reading a phone number: it is not a mobile number, and no message can be sent to it",
 		"U1,,o a,x,X,":                      "appid: it is no appid: letters and digits, at most 64",
 		"U1,,oa," + long + ",X,":            "openid: it is none of WeChat's: letters, digits, - and _, at most 64",
 		"U1,,oa,x,X X,":                     "unionid: it is none of WeChat's: letters, digits, - and _, at most 64",
@@ -40,7 +37,7 @@ func TestRowsThatCannotBeRead(t *testing.T) {
 		`{"user_id":1.5}`:                   "user_id: it is a number with a fraction or an exponent; write it as text",
 		`{"user_id":true}`:                  "user_id: it is neither a text nor a number",
 		`{"user_id":["U1"]}`:                "user_id: it is neither a text nor a number",
-		`{"user_id":"U1","phone":"x"}`:      "phone: reading a phone number: it is not written like one",
+		`{"user_id":"U1","phone":["1"]}`:    "phone: it is neither a text nor a number",
 		`{"user_id":"U1" "phone":""}`:       "character 17: the line is not one JSON object",
 		`{"user_id":"U1"`:                   "character 16: the line is not one JSON object",
 		`{"user_id":"U1"} {"user_id":"U2"}`: "character 17: the line is not one JSON object",
@@ -65,6 +62,24 @@ func TestRowsThatCannotBeRead(t *testing.T) {
 	w := newWorld(t, Rules{})
 	got := w.importFile(file("user_id,openid", "U1,x"), func(c *ImportConfig) { c.AppID = "" })
 	diff(t, "without an appid", []string{"unreadable: lines [2] column appid, without the row: it is empty: an openid belongs to an app"}, got.problems)
+}
+
+// Who has no usable number is imported without.
+func TestPhonesThatCannotBeRead(t *testing.T) {
+	for number, want := range map[string]string{
+		"110":           "it is not written like one",
+		"+999138001380": "no country has such a number",
+		"01012345678":   "it is not a mobile number, and no message can be sent to it",
+	} {
+		w := newWorld(t, Rules{})
+		got := w.importFile(file("user_id,phone,openid,unionid", "U1,"+number+",x,X", "U2,13800138000,y,Y"))
+		diff(t, "said", []string{"unreadable_phone: lines [2] users [U1], without the phone: reading a phone number: " + want}, got.problems)
+		diff(t, "people", []string{"U1 member", "U2 member +8613800138000"}, w.people())
+		diff(t, "stored", []string{"oa x X U1", "oa y Y U2"}, w.rawStored())
+		if got.Unreadable != 0 || got.Phones != (Tally{New: 1, LeftOut: 1}) || got.Complete() {
+			t.Errorf("report: %+v", got.ImportReport)
+		}
+	}
 }
 
 // A file whose columns are not clear, or that cannot be read to its end, is

@@ -73,6 +73,9 @@ type record struct {
 	kind   Kind   // empty: a row that does not say
 	own    bool   // a row of an export
 	phone  phone
+	// noPhone says why the row's phone is left out: old tables hold all kinds of
+	// numbers, and their users are welcome without.
+	noPhone string
 
 	appID, openID, scope, unionID string
 
@@ -122,6 +125,9 @@ func (db *DB) parseField(r *record, f field, text string) (err error) {
 		return CheckUserID(text)
 	case fieldPhone:
 		r.phone, err = db.parsePhone(text)
+		if none := (*PhoneError)(nil); errors.As(err, &none) {
+			r.noPhone, err = none.Error(), nil
+		}
 	case fieldAppID, fieldScope:
 		if !appIDForm.MatchString(text) {
 			return errors.New("it is no appid: letters and digits, at most 64")
