@@ -24,6 +24,7 @@ func TestCommandsOfTheDocumentation(t *testing.T) {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			g := newGateway(t, "", aDay)
 			g.write("map.csv", "old,new\no-li,n-li\no-new,n-new\n")
+			g.write("customers.csv", "id,mobile,openid,unionid,registered\n42,13700137000,o-sun,u-sun,1714521600\n43,,o-qian,,\n")
 			for _, command := range commands {
 				ran++
 				if got := g.shell(command); got.code != 0 {
