@@ -6,21 +6,21 @@ SHELL := /bin/sh
 # is there; without a command dpkg is asked. The race detector needs a C
 # compiler, the verifiers of docs/backends.md need their languages; of the
 # databases only the programs are used, by private servers; script gives a
-# test a terminal.
+# test a terminal; journeys of people run in chromium, in Chinese letters.
 DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
-	postgresql mariadb-server bsdutils:script
+	postgresql mariadb-server bsdutils:script chromium:chromium fonts-noto-cjk
 
 FUZZTIME ?= 5s
 
 # SQLite in Go is C by origin and takes its locks through sync, which the race
 # detector sees. Watched itself, it is several times slower.
 UNWATCHED := modernc.org/...
-STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/wxgate and bin/wxgate-sandbox
@@ -32,7 +32,7 @@ run: build ## Run the gateway with a sandbox WeChat and a small shop; Ctrl-C end
 	@bin/wxgate-sandbox run --gateway bin/wxgate --caddyfile Caddyfile
 
 .PHONY: test
-test: deps format vet lint race fuzz ## Install what the tests need, then check and test everything
+test: deps format vet lint race browser fuzz ## Install what the tests need, then check and test everything
 	@echo "== all passed"
 
 .PHONY: bench
@@ -79,6 +79,17 @@ lint:
 race:
 	@echo "== go test -race"
 	@go test -race -gcflags='$(UNWATCHED)=-race=false' -timeout 20m ./...
+
+# A module of its own, so that the browser's driver stays out of the gateway's
+# dependencies.
+.PHONY: browser
+browser:
+	@echo "== journeys in a browser"
+	@cd browsertest && go vet ./... && $(STATICCHECK) ./... && go test -timeout 15m ./...
+
+.PHONY: screenshots
+screenshots: ## Take the pictures of docs/screenshots again
+	cd browsertest && go test -timeout 15m -run TestPages . -update-screenshots
 
 # One fuzz target runs at a time: go test takes no more than one.
 .PHONY: fuzz

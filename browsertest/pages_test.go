@@ -1,0 +1,232 @@
+package browsertest
+
+import (
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+
+	"github.com/wxgate/wxgate/internal/wechat/wechattest"
+)
+
+// view is one page of ours as somebody sees it.
+type view struct {
+	key    string // of its texts
+	name   string // of its pictures; empty is the key
+	device device
+	reach  func(v *visitor) // what he does until he sees it
+}
+
+// visit returns the reach of a page that an address shows.
+func visit(address string) func(*visitor) {
+	return func(v *visitor) { v.open(address) }
+}
+
+// wechatPages are those of a shop with an official account alone.
+func wechatPages() []view {
+	const login = "/wxgate/login?return_to=%2Fme%2Forders"
+	return []view{
+		{key: "login", device: inWeChat(""), reach: visit("/me/orders")},
+		{key: "login", name: "login_refused", device: inWeChat(""), reach: visit(login + "&code=refused")},
+		{key: "login_elsewhere", device: onPhone(), reach: visit("/me/orders")},
+		{key: "login_snapshot", device: inWeChat(""), reach: func(v *visitor) {
+			v.w.wechat.AddPerson(wechattest.Person{Name: v.device.person, Snapshot: wechattest.SnapshotOn})
+			v.open("/me/orders")
+		}},
+		{key: "form_needs_login", device: inWeChat(""), reach: func(v *visitor) {
+			v.open("/").tap("ul.goods button").tap(".checkout button.wide")
+		}},
+		{key: "cookies_missing", device: inWeChat(""), reach: func(v *visitor) {
+			v.open("/me/orders").tap(primary).see(accept)
+			send(v, network.ClearBrowserCookies, cdp.Empty{})
+			v.tap(accept)
+		}},
+		{key: "wechat_busy", device: inWeChat(""), reach: func(v *visitor) {
+			v.open("/me/orders").tap(primary).see(accept)
+			v.w.wechat.Fail(wechattest.ExchangeCode, 1, wechattest.BadGateway())
+			v.tap(accept)
+		}},
+		{key: "wechat_blocked", device: inWeChat(""), reach: func(v *visitor) {
+			v.open("/me/orders").tap(primary).see(accept)
+			v.w.wechat.Fail(wechattest.ExchangeCode, 1, wechattest.ErrCode(50002))
+			v.tap(accept)
+		}},
+		{key: "bind_elsewhere", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat()
+			v.moveTo(atDesk()).open("/wxgate/bind?return_to=%2F")
+		}},
+		{key: "wrong_host", device: atDesk(), reach: func(v *visitor) {
+			v.open(strings.Replace(v.w.base, "shop.test", "other.test", 1) + "/wxgate/login?wxgate=host")
+		}},
+		{key: "malformed", device: atDesk(), reach: visit("/wxgate/%00")},
+		{key: "not_found", device: atDesk(), reach: visit("/wxgate/nothing")},
+		{key: "method_not_allowed", device: atDesk(), reach: visit("/wxgate/logout")},
+		{key: "cross_site", device: atDesk(), reach: func(v *visitor) {
+			v.open(v.w.platform + "/connect/oauth2/authorize")
+			v.leave(func() {
+				v.eval(`{const form = document.createElement("form"); form.method = "post"; form.action = "` +
+					v.w.base + `/wxgate/logout"; document.body.append(form); form.submit()}`)
+			})
+		}},
+	}
+}
+
+// phonePages are those of a shop that can send codes, with a website app too.
+func phonePages() []view {
+	const phone = "/wxgate/phone?return_to=%2Fme%2Forders"
+	crawler := onPhone()
+	crawler.agent += " Googlebot/2.1"
+	pages := []view{
+		{key: "login", name: "login_or_phone", device: inWeChat(""), reach: visit("/me/orders")},
+		{key: "login_scan", device: atDesk(), reach: visit("/me/orders")},
+		{key: "login_phone", device: onPhone(), reach: visit("/me/orders")},
+		{key: "phone_login", device: inWeChat(""), reach: visit(phone)},
+		{key: "phone_login", name: "phone_login_wrong", device: inWeChat(""), reach: func(v *visitor) {
+			v.open(phone).enter("#phone", "138001").press("#send").see("#said")
+		}},
+		{key: "phone_login_elsewhere", device: onPhone(), reach: visit(phone)},
+		{key: "bind", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open("/wxgate/bind?return_to=%2F")
+		}},
+		{key: "bind_scan", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().moveTo(atDesk()).open("/wxgate/bind?return_to=%2F")
+		}},
+		{key: "logged_in", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open("/wxgate/login?return_to=%2F&code=repair_conflict")
+		}},
+		{key: "phone_bind", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open(phone)
+		}},
+		{key: "form_needs_phone", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open("/").tap("ul.goods button").tap(".checkout button.wide")
+		}},
+		{key: "phone_change", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open(phone).provePhone(v.w.newPhone()).open(phone + "&change=1")
+		}},
+		{key: "phone_new", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open(phone).provePhone(v.w.newPhone()).open(phone + "&change=1")
+			v.tap("nav a[href*='go=wechat']")
+		}},
+		{key: "unionid", device: inWeChat(""), reach: func(v *visitor) {
+			v.open(phone).provePhone(v.w.newPhone())
+		}},
+		{key: "unavailable", device: crawler, reach: visit(phone)},
+	}
+	for _, refusal := range []string{
+		"phone_bound_to_other_wechat", "phone_owned_by_other_user", "second_proof_required", "phone_change_needs_flow",
+		"userid_bound_to_other_wechat", "wechat_bound_to_other_user", "unionid_changed", "openid_changed", "repair_conflict",
+	} {
+		pages = append(pages, view{key: refusal, device: inWeChat(""), reach: visit(phone + "&code=" + refusal)})
+	}
+	return pages
+}
+
+// websitePages are those of a shop with a website app alone.
+func websitePages() []view {
+	return []view{
+		{key: "login_on_computer", device: onPhone(), reach: visit("/me/orders")},
+		{key: "login_no_unionid", device: atDesk(), reach: func(v *visitor) {
+			v.w.wechat.SetApp(wechattest.App{ID: websiteID, Secret: "website-secret", Domains: []string{"shop.test"}, Website: true})
+			v.open("/me/orders").scan("li")
+		}},
+	}
+}
+
+// shops are the settings under which pages can be seen.
+func shops() map[string]struct {
+	setting setting
+	views   []view
+} {
+	official, website := "official_account "+accountID+" account-secret\n", "website "+websiteID+" website-secret\n"
+	const login = "login /me/* /api/me/*\n"
+	return map[string]struct {
+		setting setting
+		views   []view
+	}{
+		"official account": {setting{official + "first_login wechat\n", login + "login /orders\n"}, wechatPages()},
+		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n"}, phonePages()},
+		"website":          {setting{website + "first_login wechat\n", login}, websitePages()},
+	}
+}
+
+// scriptTexts are the titles that no page has: they are for scripts alone.
+func scriptTexts() []string {
+	return []string{
+		"login_required", "session_expired", "code_invalid", "rate_limited", "phone_invalid", "code_wrong", "code_expired", "snapshot",
+	}
+}
+
+func TestPages(t *testing.T) {
+	for name, shop := range shops() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, shop.setting)
+			for _, page := range shop.views {
+				if page.name == "" {
+					page.name = page.key
+				}
+				t.Run(page.name, func(t *testing.T) { w.checkPage(t, page) })
+			}
+		})
+	}
+}
+
+// checkPage lets somebody reach a page, in each language, and checks it.
+func (w *world) checkPage(t *testing.T, page view) {
+	for _, language := range []string{"zh-CN", "en-US"} {
+		d := page.device
+		d.language = language
+		if strings.Contains(d.agent, "MicroMessenger") {
+			d.person = page.name + language // nobody has been here before
+			w.wechat.AddPerson(wechattest.Person{Name: d.person})
+		}
+		v := w.visitorOf(t, d)
+		page.reach(v)
+		if want := texts(t, language)["title."+page.key]; v.text("h1") != want {
+			t.Fatalf("the page at %s is %q, want %q", v.url(), v.text("h1"), want)
+		}
+		v.checkLooks(t)
+		if language == "zh-CN" { // the other has the same elements and colours
+			v.checkForAll(t)
+			if flag.Lookup(updateFlag).Value.String() == "true" {
+				v.takePictures(page.name)
+			}
+		}
+	}
+}
+
+// texts are those of our pages in a language.
+func texts(t *testing.T, language string) map[string]string {
+	t.Helper()
+	file := map[string]string{"zh-CN": "zh-Hans", "en-US": "en"}[language]
+	raw, err := os.ReadFile("../internal/gate/pages/" + file + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestEveryPageIsChecked(t *testing.T) {
+	var checked []string
+	for _, shop := range shops() {
+		for _, page := range shop.views {
+			checked = append(checked, page.key)
+		}
+	}
+	for _, text := range slices.Sorted(maps.Keys(texts(t, "en-US"))) {
+		key, isTitle := strings.CutPrefix(text, "title.")
+		if isTitle && slices.Contains(checked, key) == slices.Contains(scriptTexts(), key) {
+			t.Errorf("%s: is it a page? Then it stands in one of the lists", key)
+		}
+	}
+}
