@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/assertion"
@@ -315,32 +314,6 @@ func (a *App) Start() error {
 	run(func(ctx context.Context) { a.shared.watcher.Run(ctx, a.log) })
 	run(a.shared.live.Run)
 	run(a.hourly)
-	return nil
-}
-
-// checkSites looks at the routes of all servers. They are known now that every
-// App of the configuration is provisioned, and not before.
-func (a *App) checkSites() error {
-	httpApp, err := a.ctx.AppIfConfigured("http")
-	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	found, err := checkGates(httpApp.(*caddyhttp.App))
-	if err != nil {
-		return err
-	}
-	if len(a.handlers) == 0 {
-		a.log.Warn("no site has a wxgate block: the global option wxgate is without effect")
-	}
-	for _, h := range a.handlers {
-		if !slices.Contains(found, h) {
-			a.log.Warn("a wxgate block stands inside a handler that is not Caddy's own: whether requests can walk around it is not known",
-				"site", h.ExternalURL)
-		}
-	}
 	return nil
 }
 

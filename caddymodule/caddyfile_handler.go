@@ -31,6 +31,7 @@ import (
 //			max_age <duration>
 //		}
 //		return_origins   <origins...>
+//		callback_host    <origin>
 //		verification_file <file>                  # repeatable
 //		official_account <appid>
 //		website          <appid>
@@ -81,6 +82,8 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.cookie(to)
 	case "return_origins":
 		return p.values("return_origins <origins...>", &to.ReturnOrigins)
+	case "callback_host":
+		return p.value("callback_host <origin>", &to.CallbackHost)
 	case "verification_file":
 		var file string
 		err := p.value("verification_file <file>", &file)
@@ -94,7 +97,7 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.upstreamChallenge(to)
 	case "upstream_login":
 		return p.choice(&to.UpstreamLogin, "on", "off")
-	case "callback_host", "brand", "shadow", "mini_program":
+	case "brand", "shadow", "mini_program":
 		p.skip(name)
 		return nil
 	default:

@@ -61,6 +61,12 @@ type Handler struct {
 	// this site.
 	ReturnOrigins []string `json:"return_origins,omitempty"`
 
+	// The origin of another site of this configuration, such as
+	// `https://login.example.com`, to which WeChat sends the codes of this one:
+	// an app at WeChat takes callbacks at two domains at most. That site lists
+	// this one in `return_origins`. Default: none; WeChat sends them here.
+	CallbackHost string `json:"callback_host,omitempty"`
+
 	// Files with which WeChat checks whose the domain is, such as
 	// `MP_verify_0123456789abcdef.txt`. They are served at the root of the site
 	// under their own names, and nobody is asked to log in there. Default: none.
@@ -151,6 +157,7 @@ func (h *Handler) expand() error {
 	e.text("external_url", &h.ExternalURL)
 	e.where = "wxgate: site " + h.ExternalURL
 	e.text("prefix", &h.Prefix)
+	e.text("callback_host", &h.CallbackHost)
 	e.text("official_account", &h.OfficialAccount)
 	e.text("website", &h.Website)
 	e.text("header user_id", &h.Headers.UserID)
@@ -213,7 +220,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	}
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
-		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
+		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
 		OfficialAccount: official, Website: website, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		Upstream: h.upstream, CacheSalt: app.salt,

@@ -77,15 +77,21 @@ func TestSiteMayHaveAWebsiteAlone(t *testing.T) {
 }
 
 func TestUnionIDNoneOfAWebsite(t *testing.T) {
-	for block, want := range map[string]string{"": "/wxgate/login", " {\nunionid none\n}": "/me/orders"} {
-		rg := newRig(t)
-		line := strings.TrimSpace(rg.website(testWebsiteID))
-		rg.wechat.SetApp(wechattest.App{ID: testWebsiteID, Secret: "hush-" + testWebsiteID, Domains: []string{"127.0.0.1"}, Website: true})
-		rg.run(setup{app: line + block, site: "login /me/*"})
-		d := rg.elsewhere()
-		if done := d.scan(d.get("/me/orders"), "li"); done.Request.URL.Path != want {
-			t.Errorf("%q: at %s", block, done.Request.URL)
-		}
+	for name, want := range map[string]string{"bound": "/wxgate/login", "unionid none": "/me/orders"} {
+		t.Run(name, func(t *testing.T) {
+			block := ""
+			if name != "bound" {
+				block = " {\n" + name + "\n}"
+			}
+			rg := newRig(t)
+			line := strings.TrimSpace(rg.website(testWebsiteID))
+			rg.wechat.SetApp(wechattest.App{ID: testWebsiteID, Secret: "hush-" + testWebsiteID, Domains: []string{"127.0.0.1"}, Website: true})
+			rg.run(setup{app: line + block, site: "login /me/*"})
+			d := rg.elsewhere()
+			if done := d.scan(d.get("/me/orders"), "li"); done.Request.URL.Path != want {
+				t.Errorf("at %s", done.Request.URL)
+			}
+		})
 	}
 }
 

@@ -1,9 +1,9 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -25,6 +25,7 @@ type result struct {
 	Snapshot bool   `json:"p,omitempty"`
 	At       int64  `json:"d"`
 	Exhaust  bool   `json:"x,omitempty"` // no further silent round for a while
+	Ticket   string `json:"k,omitempty"` // the URL, ticket and all, at the site that a callback host works for
 	page     *page  // shown instead of going on; not kept
 }
 
@@ -33,7 +34,7 @@ type result struct {
 // spent or foreign means no session from this code, and he goes on.
 func (s *Site) callback(w http.ResponseWriter, r *http.Request, v *Visit) {
 	q := v.Sent.Query()
-	in := callbackInput{appid: v.Sent.Path[strings.LastIndexByte(v.Sent.Path, '/')+1:], state: q.Get("state"), code: q.Get("code")}
+	in := callbackInput{appid: v.Sent.Path[strings.LastIndexByte(v.Sent.Path, '/')+1:], state: q.Get("state"), code: q.Get("code"), ticket: q.Get("ticket")}
 	in.flow, in.hasFlow = s.readFlow(v)
 	if !stateSyntax.MatchString(in.state) || in.appid != s.cfg.OfficialAccount.AppID && in.appid != s.cfg.Website.AppID {
 		s.redirect(w, "/")
@@ -50,9 +51,11 @@ func (s *Site) callback(w http.ResponseWriter, r *http.Request, v *Visit) {
 }
 
 type callbackInput struct {
-	appid, state, code string
-	flow               *flow
-	hasFlow            bool
+	appid, state string
+	code         string // of WeChat
+	ticket       string // of the callback host, which keeps the code
+	flow         *flow
+	hasFlow      bool
 }
 
 // goOn answers one callback with the result that it may share with others.
@@ -68,7 +71,7 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, v *Visit, in callbac
 		s.writePage(w, r, *res.page)
 		return
 	}
-	to := res.ReturnTo
+	to := cmp.Or(res.Ticket, res.ReturnTo)
 	if !strings.Contains(to, "#") {
 		// A redirect without a fragment hands on the one that led here: the
 		// page would have #wechat_redirect in its address, and a hash router
@@ -88,19 +91,23 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 	case err != nil:
 		s.storeFailed(v, "session", "reading an OAuth state", err)
 		return result{ReturnTo: "/", Exhaust: true}
-	case !found:
+	case !found, p.Site != s.origin():
 		return result{ReturnTo: "/"}
 	case p.Browser != in.flow.Browser && !in.hasFlow:
+		s.burnTicket(ctx, in)
 		return result{page: &page{Status: http.StatusOK, Key: "cookies_missing",
 			Actions: []action{{Key: "go_on_as_guest", Href: withParam(p.ReturnTo, "guest")}}}}
 	case p.Browser != in.flow.Browser, p.AppID != in.appid:
 		// A shared or planted link. The state stays for whom it belongs to.
+		s.burnTicket(ctx, in)
 		return result{ReturnTo: p.ReturnTo}
+	case (p.Via != "") != (in.ticket != ""):
+		return result{ReturnTo: p.ReturnTo} // a code at a site that takes tickets, or a ticket at one that takes codes
 	}
 	if _, found, err := s.Store.Take(ctx, stateKey(in.state)); err != nil || !found {
 		return result{ReturnTo: p.ReturnTo}
 	}
-	res := s.exchange(ctx, v, in, p)
+	res := s.conclude(ctx, v, in, p)
 	res.Browser, res.At = p.Browser, v.now.Unix()
 	s.keepResult(ctx, in.state, res)
 	return res
@@ -127,7 +134,7 @@ func (s *Site) finished(ctx context.Context, v *Visit, in callbackInput) (res re
 	sess := v.session()
 	signedOutSince := sess != nil && sess.SignedOut && !v.grace && sess.IssuedAt >= res.At
 	if res.Browser != in.flow.Browser || signedOutSince || v.now.Unix()-res.At >= int64(resultLife/time.Second) {
-		res.Token, res.Exhaust = "", false
+		res.Token, res.Ticket, res.Exhaust = "", "", false
 	}
 	return res, true
 }
@@ -143,38 +150,33 @@ func (s *Site) keepResult(ctx context.Context, state string, res result) {
 	}
 }
 
-// exchange turns the code into a session.
-func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pending) result {
+// conclude turns what WeChat says of the visitor into a session.
+func (s *Site) conclude(ctx context.Context, v *Visit, in callbackInput, p pending) result {
 	switch {
+	case p.Relay != nil:
+		return s.relayBack(ctx, in, p)
 	case v.failed && p.Member != "": // whose session this is cannot be said
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	case p.Member != "" && (v.who.id != p.Member || v.grace):
 		return result{ReturnTo: s.again(p, "")} // another one has logged in since
-	case wechat.Refused(in.code) && p.tapped():
-		return result{ReturnTo: s.again(p, codeRefused)}
-	case wechat.Refused(in.code):
-		return s.unfinished(ctx, v, p, codeWeChatBusy)
 	}
-	grant, err := s.WeChat.ExchangeCode(ctx, s.app(p.Scope), in.code)
+	g := s.told(ctx, in, p)
 	switch {
-	case errors.Is(err, wechat.ErrCode) && p.tapped():
-		return result{ReturnTo: s.again(p, string(codeInvalid))}
-	case errors.Is(err, wechat.ErrCode) && len(in.flow.Rounds) < maxRounds:
+	case g.Failed == codeRefused && p.tapped(), g.Failed == codeInvalid && p.tapped():
+		return result{ReturnTo: s.again(p, string(g.Failed))}
+	case g.Failed == codeInvalid && len(in.flow.Rounds) < maxRounds:
 		return result{ReturnTo: p.ReturnTo}
-	case errors.Is(err, wechat.ErrBlocked):
+	case g.Failed == codeWeChatBlocked:
 		return s.unfinished(ctx, v, p, codeWeChatBlocked)
-	case err != nil:
-		s.logWeChat("exchanging a code", err)
+	case g.Failed != "":
 		return s.unfinished(ctx, v, p, codeWeChatBusy)
-	case grant.Snapshot:
+	case g.Snapshot:
 		return s.snapshot(ctx, v, p)
-	}
-	unheard := s.learnUnionID(ctx, &grant, p)
-	if p.Prove {
-		return s.weChatProved(ctx, v, p, grant)
+	case p.Prove:
+		return s.weChatProved(ctx, v, p, g)
 	}
 	link := account.Input{
-		AppID: p.AppID, OpenID: grant.OpenID, UnionID: grant.UnionID,
+		AppID: p.AppID, OpenID: g.OpenID, UnionID: g.UnionID,
 		Want: account.WantIdentify, InBrowser: p.Scope != wechat.ScopeLogin, Outside: p.Member != "",
 	}
 	if p.tapped() {
@@ -184,7 +186,7 @@ func (s *Site) exchange(ctx context.Context, v *Visit, in callbackInput, p pendi
 	if !ok {
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
-	return s.loggedIn(ctx, v, p, loginOutcome{earned{Outcome: out, proved: link, channel: p.channel(), amr: amrWeChat}, unheard})
+	return s.loggedIn(ctx, v, p, loginOutcome{earned{Outcome: out, proved: link, channel: p.channel(), amr: amrWeChat}, g.Unheard})
 }
 
 // again is the page of ours from which the authorization was started.
@@ -199,7 +201,7 @@ func (s *Site) again(p pending, code string) string {
 }
 
 // codeRefused tells the login page that the visitor said no at WeChat.
-const codeRefused = "refused"
+const codeRefused code = "refused"
 
 // unfinished is the end of an authorization that WeChat or a store let down.
 // Unseen by the visitor it makes him a guest; after a tap it is said.
@@ -243,58 +245,6 @@ func (s *Site) snapshot(ctx context.Context, v *Visit, p pending) result {
 	res.Token = s.seal(v, guest)
 	return res
 }
-
-// learnUnionID asks WeChat once more when the token answer had no unionid:
-// after a consent the user's data may name it, and a follower's is known to
-// the server. It is an extra, so what goes wrong here is no failure yet: unheard
-// says that a consent was given and nothing was heard of the unionid.
-func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending) (unheard bool) {
-	if grant.UnionID != "" {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if p.tapped() {
-		info, err := s.WeChat.UserInfo(ctx, s.app(p.Scope), *grant)
-		if err != nil {
-			s.logWeChat("reading the user's data", err)
-			return !errors.Is(err, wechat.ErrScope)
-		}
-		grant.UnionID = info.UnionID
-		return false
-	}
-	key := "nounionid:" + s.cfg.OfficialAccount.AppID + ":" + grant.OpenID
-	if _, asked, err := s.Store.Get(ctx, key); asked || err != nil {
-		return false
-	}
-	unionID, _, err := s.WeChat.Follower(ctx, s.cfg.OfficialAccount, grant.OpenID)
-	if err != nil {
-		s.logWeChat("reading a follower", err)
-		return false
-	}
-	grant.UnionID = unionID
-	if unionID == "" {
-		if err := s.Store.Put(ctx, key, []byte{1}, followerPause); err != nil {
-			s.Metrics.StoreError("session")
-		}
-	}
-	return false
-}
-
-// logWeChat logs a failed call, unless the client has said it once for all
-// visitors.
-func (s *Site) logWeChat(doing string, err error) {
-	if e := (*wechat.Error)(nil); errors.As(err, &e) && e.Logged() {
-		return
-	}
-	s.Log.Warn(doing, "error", err)
-}
-
-// followerPause is how long WeChat is not asked again about a visitor of whom
-// it knew no unionid. Nearly every visitor leaves such a mark, and a bounded
-// Store drops first what expires first: marks that outlive states would fill it
-// and leave no room for a login under way.
-const followerPause = stateLife
 
 type loginOutcome struct {
 	earned

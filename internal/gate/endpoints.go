@@ -43,6 +43,8 @@ func endpointOf(path string) (endpoint, bool) {
 	switch path {
 	case "/login":
 		return endpoint{get: (*Site).login}, true
+	case relayPath:
+		return endpoint{get: (*Site).relay}, true
 	case "/bind":
 		return endpoint{get: (*Site).bind}, true
 	case "/me":

@@ -102,6 +102,7 @@ type authorization struct {
 	returnTo string
 	member   string // who binds a WeChat account, or proves it; empty: it is a login
 	prove    bool   // it is asked who he is to change his phone, and nothing is linked
+	relay    *relay // for another site; nil: for this one
 }
 
 // pending is what the Store keeps of an authorization under its state.
@@ -112,6 +113,11 @@ type pending struct {
 	ReturnTo string       `json:"r"`
 	Member   string       `json:"m,omitempty"` // who binds a WeChat account, or proves it; empty: it is a login
 	Prove    bool         `json:"p,omitempty"` // nothing is linked
+
+	Site   string `json:"o"`           // the origin that the browser comes back to
+	Prefix string `json:"x"`           // of our endpoints there
+	Via    string `json:"v,omitempty"` // the callback host that gets the code; empty: Site does
+	Relay  *relay `json:"l,omitempty"` // at a callback host: for which site it asks
 }
 
 // tapped says that the visitor asked for it, and knows why.
@@ -137,7 +143,11 @@ func (s *Site) app(scope wechat.Scope) wechat.App {
 func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a authorization) (answered bool) {
 	state := rand.Text() // base32: letters and digits, as WeChat demands
 	app := s.app(a.scope).AppID
-	raw, err := json.Marshal(pending{Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo, Member: a.member, Prove: a.prove})
+	p := pending{
+		Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo, Member: a.member, Prove: a.prove,
+		Site: s.origin(), Prefix: s.cfg.Prefix, Via: s.cfg.CallbackHost, Relay: a.relay,
+	}
+	raw, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // a struct of strings
 	}
@@ -148,9 +158,10 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 		s.Log.Error("keeping an OAuth state", "store", "session", "error", err)
 		return false
 	}
-	to, err := s.WeChat.AuthorizeURL(wechat.AuthorizeParams{
-		AppID: app, RedirectURI: s.origin() + s.cfg.Prefix + "/callback/" + app, Scope: a.scope, State: state,
-	})
+	to := p.Via + p.Prefix + relayPath + "?state=" + state
+	if p.Via == "" {
+		to, err = s.WeChat.AuthorizeURL(wechat.AuthorizeParams{AppID: app, RedirectURI: p.callback(), Scope: a.scope, State: state})
+	}
 	if err != nil {
 		s.Log.Error("building the authorize URL", "error", err)
 		return false
@@ -159,6 +170,9 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 	s.redirect(w, to)
 	return true
 }
+
+// callback is where the browser comes back to.
+func (p pending) callback() string { return p.Site + p.Prefix + "/callback/" + p.AppID }
 
 func stateKey(state string) string  { return "state:" + state }
 func resultKey(state string) string { return "result:" + state }

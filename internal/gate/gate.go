@@ -36,6 +36,10 @@ type Config struct {
 	KeepHeaders   []string // that override URL or method: those the shop needs
 	ReturnOrigins []string // origins return_to may name besides this site
 
+	// CallbackHost is the origin of the site that gets WeChat's codes in place
+	// of this one. Default: this one gets them.
+	CallbackHost string
+
 	// VerificationFiles are served at the root of the site, by their names, so
 	// that WeChat can check whose the domain is.
 	VerificationFiles map[string][]byte
@@ -166,6 +170,9 @@ func New(cfg Config, deps Deps) (*Site, error) {
 		return nil, err
 	}
 	if s.cfg.ReturnOrigins, err = parseOrigins(cfg.ReturnOrigins); err != nil {
+		return nil, err
+	}
+	if s.cfg.CallbackHost, err = s.parseCallbackHost(cfg.CallbackHost); err != nil {
 		return nil, err
 	}
 	if err := checkProofs(cfg.VerificationFiles); err != nil {

@@ -139,7 +139,7 @@ const consentPause = 24 * 60 * 60
 
 // loginCode is an outcome that the login page explains, or nothing.
 func loginCode(raw string) code {
-	if raw == codeRefused || slices.Contains([]code{codeInvalid, "phone_required", "unionid_missing", "snapshot"}, code(raw)) {
+	if slices.Contains([]code{codeRefused, codeInvalid, "phone_required", "unionid_missing", "snapshot"}, code(raw)) {
 		return code(raw)
 	}
 	return refusalCode(raw)

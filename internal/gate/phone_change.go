@@ -7,7 +7,6 @@ import (
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/session"
-	"github.com/wxgate/wxgate/internal/wechat"
 )
 
 // proofOfSelf is what a member has proved besides a new phone, for a few
@@ -143,7 +142,7 @@ func (s *Site) newPhonePage(back string, old account.Phone) page {
 // weChatProved keeps what WeChat has said of a member who wants to change his
 // phone. It counts only if the WeChat account is his, which the change itself
 // looks at.
-func (s *Site) weChatProved(ctx context.Context, v *Visit, p pending, g wechat.Grant) result {
+func (s *Site) weChatProved(ctx context.Context, v *Visit, p pending, g told) result {
 	proof := proofOfSelf{UserID: v.who.id, AppID: p.AppID, OpenID: g.OpenID, UnionID: g.UnionID}
 	if !s.keepProof(ctx, v, proof) {
 		return s.unfinished(ctx, v, p, codeUnavailable)

@@ -12,9 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/assertion"
@@ -44,6 +42,8 @@ type rig struct {
 	keys   *session.Keys
 	srv    *httptest.Server
 	log    *logBuffer
+
+	more map[string]*Site // further sites, by their hosts
 
 	mu   sync.Mutex
 	seen []*http.Request
@@ -127,28 +127,32 @@ func testSigner(t *testing.T) *assertion.Signer {
 
 // serve takes the six steps, as the Caddy handler does.
 func (rg *rig) serve(w http.ResponseWriter, r *http.Request) {
+	site := rg.site
+	if other := rg.more[r.Host]; other != nil {
+		site = other
+	}
 	sent := *r.URL
-	v := rg.site.Receive(r, Origin{Sent: &sent, Method: r.Method, ClientIP: "127.0.0.1"})
-	if rg.site.Owns(v) {
-		rg.site.ServeHTTP(w, r, v)
+	v := site.Receive(r, Origin{Sent: &sent, Method: r.Method, ClientIP: "127.0.0.1"})
+	if site.Owns(v) {
+		site.ServeHTTP(w, r, v)
 		return
 	}
-	level, err := rg.site.Level(r, v)
+	level, err := site.Level(r, v)
 	if err != nil {
-		rg.site.Malformed(w, r)
+		site.Malformed(w, r)
 		return
 	}
 	if level == Bypass {
-		bw := rg.site.Bypass(w)
+		bw := site.Bypass(w)
 		defer bw.Close()
 		rg.backend(bw, r)
 		return
 	}
-	rg.site.Identify(r, v, level)
-	if rg.site.Answer(w, r, v) {
+	site.Identify(r, v, level)
+	if site.Answer(w, r, v) {
 		return
 	}
-	aw, ar, done := rg.site.Attach(w, r, v)
+	aw, ar, done := site.Attach(w, r, v)
 	defer done()
 	defer aw.Close()
 	rg.backend(aw, ar)
@@ -307,92 +311,6 @@ func (b *browser) tap(page answer, word string) answer {
 		b.rg.t.Fatalf("no button for %s on the page at %s:\n%s", word, page.Request.URL, page.body)
 	}
 	return b.get(strings.ReplaceAll(href, "&amp;", "&"), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
-}
-
-// flakyAccounts is the real account store, which can be made to fail.
-type flakyAccounts struct {
-	*account.DB
-	down atomic.Bool
-}
-
-var errDown = errors.New("the store is down")
-
-func (f *flakyAccounts) Link(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error) {
-	if f.down.Load() {
-		return account.Outcome{}, errDown
-	}
-	return f.DB.Link(ctx, rules, in)
-}
-
-func (f *flakyAccounts) Resolve(ctx context.Context, ref account.SessionRef) (account.Resolved, error) {
-	if f.down.Load() {
-		return account.Resolved{}, errDown
-	}
-	return f.DB.Resolve(ctx, ref)
-}
-
-func (f *flakyAccounts) RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error {
-	if f.down.Load() {
-		return errDown
-	}
-	return f.DB.RevokeSession(ctx, id, at, forgetAt)
-}
-
-func (f *flakyAccounts) Ping(ctx context.Context) error {
-	if f.down.Load() {
-		return errDown
-	}
-	return f.DB.Ping(ctx)
-}
-
-// flakyStore is a real short-lived store, which can be made to fail.
-type flakyStore struct {
-	session.Store
-	down atomic.Bool
-}
-
-func (f *flakyStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if f.down.Load() {
-		return errDown
-	}
-	return f.Store.Put(ctx, key, value, ttl)
-}
-
-func (f *flakyStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	if f.down.Load() {
-		return nil, false, errDown
-	}
-	return f.Store.Get(ctx, key)
-}
-
-type nopMetrics struct{}
-
-func (nopMetrics) Request(Level, string)    {}
-func (nopMetrics) Identified(time.Duration) {}
-func (nopMetrics) CacheHit()                {}
-func (nopMetrics) Login(string, string)     {}
-func (nopMetrics) Link(account.Code)        {}
-func (nopMetrics) StoreError(string)        {}
-func (nopMetrics) SMS(string)               {}
-func (nopMetrics) Upstream(string, string)  {}
-func (nopMetrics) Stripped(int)             {}
-
-// logBuffer collects the log, so that tests can look for secrets in it.
-type logBuffer struct {
-	mu  sync.Mutex
-	all strings.Builder
-}
-
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(b)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
 }
 
 func must(t *testing.T, err error) {

@@ -34,6 +34,9 @@ const (
 	// TypeProof is what a visitor has proved to change his phone, in the Store.
 	TypeProof
 
+	// TypeTicket is what WeChat has told a callback host, in the Store.
+	TypeTicket
+
 	typeCount
 )
 

@@ -1,0 +1,99 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/session"
+)
+
+// flakyAccounts is the real account store, which can be made to fail.
+type flakyAccounts struct {
+	*account.DB
+	down atomic.Bool
+}
+
+var errDown = errors.New("the store is down")
+
+func (f *flakyAccounts) Link(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error) {
+	if f.down.Load() {
+		return account.Outcome{}, errDown
+	}
+	return f.DB.Link(ctx, rules, in)
+}
+
+func (f *flakyAccounts) Resolve(ctx context.Context, ref account.SessionRef) (account.Resolved, error) {
+	if f.down.Load() {
+		return account.Resolved{}, errDown
+	}
+	return f.DB.Resolve(ctx, ref)
+}
+
+func (f *flakyAccounts) RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error {
+	if f.down.Load() {
+		return errDown
+	}
+	return f.DB.RevokeSession(ctx, id, at, forgetAt)
+}
+
+func (f *flakyAccounts) Ping(ctx context.Context) error {
+	if f.down.Load() {
+		return errDown
+	}
+	return f.DB.Ping(ctx)
+}
+
+// flakyStore is a real short-lived store, which can be made to fail.
+type flakyStore struct {
+	session.Store
+	down atomic.Bool
+}
+
+func (f *flakyStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if f.down.Load() {
+		return errDown
+	}
+	return f.Store.Put(ctx, key, value, ttl)
+}
+
+func (f *flakyStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	if f.down.Load() {
+		return nil, false, errDown
+	}
+	return f.Store.Get(ctx, key)
+}
+
+type nopMetrics struct{}
+
+func (nopMetrics) Request(Level, string)    {}
+func (nopMetrics) Identified(time.Duration) {}
+func (nopMetrics) CacheHit()                {}
+func (nopMetrics) Login(string, string)     {}
+func (nopMetrics) Link(account.Code)        {}
+func (nopMetrics) StoreError(string)        {}
+func (nopMetrics) Upstream(string, string)  {}
+func (nopMetrics) SMS(string)               {}
+func (nopMetrics) Stripped(int)             {}
+
+// logBuffer collects the log, so that tests can look for secrets in it.
+type logBuffer struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
