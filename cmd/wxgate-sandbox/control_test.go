@@ -21,7 +21,7 @@ type desk struct {
 }
 
 func newDesk() desk {
-	platform := newPlatform(&url.URL{Scheme: "http", Host: "127.0.0.1:8080"})
+	platform := newPlatform(options{external: &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}, browser: "localhost:8081"})
 	return desk{platform, newControl(platform, links{Browser: "http://localhost:8081"})}
 }
 

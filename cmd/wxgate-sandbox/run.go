@@ -67,7 +67,7 @@ func run(ctx context.Context, o options, stdout io.Writer) error {
 
 // listen opens the addresses of the sandbox, all of them or none.
 func (o options) listen() ([]part, error) {
-	platform := newPlatform(o.external)
+	platform := newPlatform(o)
 	browser := newBrowser(o, platform.Held)
 	var parts []part
 	for _, p := range []struct {

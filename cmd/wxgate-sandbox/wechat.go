@@ -1,27 +1,28 @@
 package main
 
 import (
-	"net/url"
-
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
-// The official account of the Caddyfile.
+// The official account and the website app of the Caddyfile.
 const (
-	appID     = "wx1111111111111111"
-	appSecret = "sandbox-app-secret"
+	appID         = "wx1111111111111111"
+	appSecret     = "sandbox-app-secret"
+	websiteID     = "wx3333333333333333"
+	websiteSecret = "sandbox-website-secret"
 )
 
-// newPlatform returns a WeChat with one official account, bound to an Open
-// Platform account, and a few people. The first holds the phone.
-func newPlatform(gateway *url.URL) *wechattest.Server {
+// newPlatform returns a WeChat with an official account and a website app, bound
+// to one Open Platform account, and a few people. The first holds the phone,
+// whose browser scans the QR codes.
+func newPlatform(o options) *wechattest.Server {
+	domains := []string{o.external.Hostname()}
 	return wechattest.New(wechattest.Config{
-		Apps: []wechattest.App{{
-			ID:           appID,
-			Secret:       appSecret,
-			Domains:      []string{gateway.Hostname()},
-			OpenPlatform: "sandbox",
-		}},
+		Apps: []wechattest.App{
+			{ID: appID, Secret: appSecret, Domains: domains, OpenPlatform: "sandbox"},
+			{ID: websiteID, Secret: websiteSecret, Domains: domains, OpenPlatform: "sandbox", Website: true},
+		},
+		Phone: o.links().Browser,
 		People: []wechattest.Person{
 			{Name: "li", Nickname: "李雷 Li Lei"},
 			{Name: "han", Nickname: "韩梅梅 Han Meimei", Follower: true},

@@ -74,8 +74,8 @@ func (s *Server) newScan(auth authorization) (uuid string) {
 }
 
 func (s *Server) showQR(w http.ResponseWriter, auth authorization, uuid string) {
-	s.writePage(w, "qrconnect", struct{ AppID, Code, Wait string }{
-		auth.appID, scannedPath + "?uuid=" + uuid, qrWaitPath + "?uuid=" + uuid,
+	s.writePage(w, "qrconnect", struct{ AppID, Code, Wait, Phone string }{
+		auth.appID, scannedPath + "?uuid=" + uuid, qrWaitPath + "?uuid=" + uuid, s.phone,
 	})
 }
 

@@ -39,6 +39,11 @@ type Config struct {
 	// The real one asks them to open the link in WeChat.
 	AnyBrowser bool
 
+	// Phone is the address of a browser that plays the phone which scans QR
+	// codes: the page that shows one links there. Empty: the page only says
+	// what the QR code says.
+	Phone string
+
 	// Client sends the second callback of Person.DoubledCallback; nil means
 	// one that follows no redirects.
 	Client *http.Client
@@ -53,6 +58,7 @@ type Server struct {
 
 	now        func() time.Time
 	anyBrowser bool
+	phone      string
 	client     *http.Client
 	pages      *template.Template
 	mux        *http.ServeMux
@@ -84,6 +90,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		now:        cfg.Now,
 		anyBrowser: cfg.AnyBrowser,
+		phone:      cfg.Phone,
 		client:     cfg.Client,
 		pages:      parsePages(),
 		mux:        http.NewServeMux(),
