@@ -101,6 +101,8 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 		// A shared or planted link. The state stays for whom it belongs to.
 		s.burnTicket(ctx, in)
 		return result{ReturnTo: p.ReturnTo}
+	case v.now.Unix() >= p.Late:
+		return result{ReturnTo: s.tooLate(p)}
 	case (p.Via != "") != (in.ticket != ""):
 		return result{ReturnTo: p.ReturnTo} // a code at a site that takes tickets, or a ticket at one that takes codes
 	}
@@ -187,6 +189,15 @@ func (s *Site) conclude(ctx context.Context, v *Visit, in callbackInput, p pendi
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
 	return s.loggedIn(ctx, v, p, loginOutcome{earned{Outcome: out, proved: link, channel: p.channel(), amr: amrWeChat}, g.Unheard})
+}
+
+// tooLate is where a visitor goes whose authorization took too long, such as a
+// QR code that was left on the screen.
+func (s *Site) tooLate(p pending) string {
+	if p.tapped() && p.Relay == nil {
+		return s.again(p, string(codeInvalid))
+	}
+	return p.ReturnTo
 }
 
 // again is the page of ours from which the authorization was started.

@@ -21,6 +21,7 @@ type flow struct {
 
 const (
 	stateLife   = 10 * time.Minute // an authorization has to come back within this
+	lateLife    = time.Hour        // one that was tapped and comes back later leads to where it was tapped
 	resultLife  = time.Minute      // a doubled callback gets the same answer within this
 	roundWindow = 10 * time.Minute
 	maxRounds   = 2
@@ -66,7 +67,7 @@ func (s *Site) setFlow(w http.ResponseWriter, f *flow) {
 	if err != nil {
 		panic(err) // a struct of strings and numbers
 	}
-	http.SetCookie(w, s.cookies.Flow(s.Keys.Seal(session.TypeFlow, raw), stateLife+roundWindow))
+	http.SetCookie(w, s.cookies.Flow(s.Keys.Seal(session.TypeFlow, raw), lateLife+roundWindow))
 }
 
 // wantsSilent says whether WeChat may be asked, unseen by the visitor, who he
@@ -118,6 +119,7 @@ type pending struct {
 	Prefix string `json:"x"`           // of our endpoints there
 	Via    string `json:"v,omitempty"` // the callback host that gets the code; empty: Site does
 	Relay  *relay `json:"l,omitempty"` // at a callback host: for which site it asks
+	Late   int64  `json:"e"`           // after this Unix time it earns nothing any more
 }
 
 // tapped says that the visitor asked for it, and knows why.
@@ -145,7 +147,11 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 	app := s.app(a.scope).AppID
 	p := pending{
 		Browser: a.flow.Browser, AppID: app, Scope: a.scope, ReturnTo: a.returnTo, Member: a.member, Prove: a.prove,
-		Site: s.origin(), Prefix: s.cfg.Prefix, Via: s.cfg.CallbackHost, Relay: a.relay,
+		Site: s.origin(), Prefix: s.cfg.Prefix, Via: s.cfg.CallbackHost, Relay: a.relay, Late: v.now.Add(stateLife).Unix(),
+	}
+	life := stateLife
+	if p.tapped() {
+		life = lateLife
 	}
 	raw, err := json.Marshal(p)
 	if err != nil {
@@ -153,7 +159,7 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := s.Store.Put(ctx, stateKey(state), raw, stateLife); err != nil {
+	if err := s.Store.Put(ctx, stateKey(state), raw, life); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("keeping an OAuth state", "store", "session", "error", err)
 		return false

@@ -56,6 +56,8 @@ func (s *Site) relay(w http.ResponseWriter, r *http.Request, v *Visit) {
 	case !slices.Contains(s.cfg.ReturnOrigins, p.Site):
 		s.Log.Error("a site that return_origins does not list names this one as its callback_host", "site", p.Site)
 		s.writeProblem(w, r, newProblem(codeInvalid))
+	case v.now.Unix() >= p.Late:
+		s.redirect(w, p.page())
 	default:
 		f, _ := s.readFlow(v)
 		a := authorization{flow: f, scope: p.Scope, returnTo: p.page(), relay: &relay{State: state, Callback: p.callback()}}
