@@ -6,10 +6,12 @@ import (
 	"fmt"
 )
 
-// Merging names two members of whom one replaces the other.
+// Merging names two members of whom one replaces the other: by their ids, or by
+// what one person has proved of both.
 type Merging struct {
 	From, To string // replaced ids stand for their survivors
 	By       By
+	Proofs   Proofs // instead of ids
 }
 
 // Merge replaces the member From by the member To (O3): To gets the WeChat
@@ -21,8 +23,12 @@ type Merging struct {
 // Errors: ErrUnknownUser, ErrUserCancelled, ErrNotMember, ErrNoReason.
 func (db *DB) Merge(ctx context.Context, rules Rules, m Merging) (Outcome, error) {
 	out := Outcome{Kind: Member}
+	number, err := db.phone(m.Proofs.Phone)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("merging two members: %w", err)
+	}
 	events, err := db.operate(ctx, m.By, func(c *change) error {
-		p, err := readMerge(ctx, c.tx, rules, m)
+		p, err := readMerge(ctx, c.tx, rules, provenMerging{m, number})
 		if err != nil {
 			return err
 		}
@@ -42,6 +48,12 @@ func (db *DB) Merge(ctx context.Context, rules Rules, m Merging) (Outcome, error
 	return out, nil
 }
 
+// provenMerging is a Merging with the phone as the database knows it.
+type provenMerging struct {
+	Merging
+	number phone
+}
+
 // mergePlan is what a Merge looks at and changes.
 type mergePlan struct {
 	from, to  holding
@@ -49,8 +61,13 @@ type mergePlan struct {
 	conflicts []ConflictRecord // between the two
 }
 
-func readMerge(ctx context.Context, q querier, rules Rules, m Merging) (p mergePlan, err error) {
+func readMerge(ctx context.Context, q querier, rules Rules, m provenMerging) (p mergePlan, err error) {
 	p.code = CodeOK
+	if m.Proofs != (Proofs{}) {
+		if m.From, m.To, err = m.Proofs.owners(ctx, q, m.number); err != nil {
+			return p, err
+		}
+	}
 	if p.from, err = holdsAsMember(ctx, q, m.From); err != nil {
 		return p, err
 	}
@@ -150,8 +167,12 @@ type MergePreview struct {
 // Errors: as Merge.
 func (db *DB) PreviewMerge(ctx context.Context, rules Rules, m Merging) (MergePreview, error) {
 	var v MergePreview
-	err := db.inReadTx(ctx, func(tx *sql.Tx) error {
-		p, err := readMerge(ctx, tx, rules, m)
+	number, err := db.phone(m.Proofs.Phone)
+	if err != nil {
+		return v, fmt.Errorf("previewing a merge: %w", err)
+	}
+	err = db.inReadTx(ctx, func(tx *sql.Tx) error {
+		p, err := readMerge(ctx, tx, rules, provenMerging{m, number})
 		if err != nil {
 			return err
 		}

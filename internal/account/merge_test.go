@@ -84,11 +84,11 @@ func (w *world) merged() Merged {
 func TestAMergeNamesEverybodyWhoAnswersNow(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		w := newWorldOn(t, open, Rules{}, "member U1", "member U2", "phone U2 p2", "guest V1 1", "merged V1 U2", "member U3", "merged U3 U2", "guest V4 4", "merged V4 U1")
-		diff(t, "by an operator", "U1, ok, merged U2>U1, phone.unbound U2", w.did(w.db.Merge(t.Context(), w.rules, Merging{"U2", "U1", byOperator()})))
+		diff(t, "by an operator", "U1, ok, merged U2>U1, phone.unbound U2", w.did(w.db.Merge(t.Context(), w.rules, Merging{From: "U2", To: "U1", By: byOperator()})))
 		diff(t, "event", Merged{From: "U2", To: "U1", FromKind: Member, ToKind: Member, Reason: "operator", Aliases: []string{"U2", "U3", "V1", "V4"}}, w.merged())
 		diff(t, "the phone is masked", []string{`{"phone":"+86 138****0050"}`}, w.lines(`SELECT data FROM wxgate_event WHERE type = 'phone.unbound'`))
 		diff(t, "recorded", []string{"merge U1: ticket 12"}, w.operations())
-		diff(t, "again", "U1, ok", w.did(w.db.Merge(t.Context(), w.rules, Merging{"U2", "U1", byOperator()})))
+		diff(t, "again", "U1, ok", w.did(w.db.Merge(t.Context(), w.rules, Merging{From: "U2", To: "U1", By: byOperator()})))
 		diff(t, "recorded once", []string{"merge U1: ticket 12"}, w.operations())
 		w.given("member U5")
 		diff(t, "by the person", "U5, ok, merged U1>U5", w.did(w.db.Merge(t.Context(), w.rules, Merging{From: "U1", To: "U5"})))

@@ -106,7 +106,7 @@ func TestAPersonHasWhatHisReplacedIDsHad(t *testing.T) {
 		w.link(proved("oa", "x", "X").as("V1"))           // V1's
 		w.link(proved("oa", "x", "X").as("U2"))           // U2's now
 		must(t, w.db.RevokeUser(ctx, "U2", byOperator())) // done to U2
-		_, err := w.db.Merge(ctx, w.rules, Merging{"U2", "U1", byOperator()})
+		_, err := w.db.Merge(ctx, w.rules, Merging{From: "U2", To: "U1", By: byOperator()})
 		must(t, err)
 		p, err := w.db.Person(ctx, "U1")
 		must(t, err)

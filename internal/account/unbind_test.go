@@ -274,7 +274,10 @@ func TestAnOperationThatFailsHasDoneNothing(t *testing.T) {
 			return err
 		}(),
 		"cancel": func() error { _, err := w.db.Cancel(ctx, Cancelling{UserID: "U1", By: byOperator()}); return err }(),
-		"merge":  func() error { _, err := w.db.Merge(ctx, Rules{}, Merging{"U1", "U2", byOperator()}); return err }(),
+		"merge": func() error {
+			_, err := w.db.Merge(ctx, Rules{}, Merging{From: "U1", To: "U2", By: byOperator()})
+			return err
+		}(),
 		"rebind": func() error { _, err := w.db.Rebind(ctx, Rebinding{AppID: "oa", By: byOperator()}); return err }(),
 		"map": func() error {
 			_, err := w.db.MapOpenIDs(ctx, OpenIDMap{Moves: []OpenIDMove{{"oa", "x", "new", "x"}}, By: byOperator()})

@@ -174,8 +174,10 @@ func (s *Site) conclude(ctx context.Context, v *Visit, in callbackInput, p pendi
 		return s.unfinished(ctx, v, p, codeWeChatBusy)
 	case g.Snapshot:
 		return s.snapshot(ctx, v, p)
-	case p.Prove:
+	case p.Prove == proveChange:
 		return s.weChatProved(ctx, v, p, g)
+	case p.Prove == proveMerge:
+		return s.weChatForMerge(ctx, v, p, g)
 	}
 	link := account.Input{
 		AppID: p.AppID, OpenID: g.OpenID, UnionID: g.UnionID,
@@ -203,8 +205,10 @@ func (s *Site) tooLate(p pending) string {
 // again is the page of ours from which the authorization was started.
 func (s *Site) again(p pending, code string) string {
 	switch {
-	case p.Prove:
+	case p.Prove == proveChange:
 		return s.changeURL(p.ReturnTo, code)
+	case p.Prove == proveMerge:
+		return s.mergeURL(p.ReturnTo, code)
 	case p.Member != "":
 		return s.bindURL(p.ReturnTo, code)
 	}

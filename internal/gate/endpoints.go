@@ -49,6 +49,14 @@ func endpointOf(path string) (endpoint, bool) {
 		return endpoint{get: (*Site).bind}, true
 	case "/me":
 		return endpoint{get: (*Site).me}, true
+	case "/account":
+		return endpoint{get: (*Site).accountPage}, true
+	case "/account/cancel":
+		return endpoint{get: (*Site).cancelPage, post: (*Site).cancelAccount}, true
+	case "/unbind":
+		return endpoint{get: (*Site).unbindPage, post: (*Site).unbind}, true
+	case "/merge":
+		return endpoint{get: (*Site).mergePage, post: (*Site).mergeAccounts}, true
 	case "/phone":
 		return endpoint{get: (*Site).phonePage, post: (*Site).provePhone}, true
 	case "/phone/code":
@@ -160,7 +168,16 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 		writeJSON(w, map[string]string{"kind": "nobody"})
 		return
 	}
-	writeJSON(w, meOf(v.who, v.session()))
+	me := meOf(v.who, v.session())
+	if v.who.member() {
+		if self, ok := s.self(r.Context(), v); ok { // else what is known without a database
+			me.Phone, me.CanBind, me.Identities = self.Phone, s.canBind(v, self), []meIdentity{}
+			for _, appID := range appsOf(self) {
+				me.Identities = append(me.Identities, meIdentity{AppID: appID})
+			}
+		}
+	}
+	writeJSON(w, me)
 }
 
 func meOf(who identity, sess *session.Session) meAnswer {
@@ -175,8 +192,10 @@ type meAnswer struct {
 	ID            string       `json:"id"`
 	Kind          string       `json:"kind"`
 	PhoneVerified bool         `json:"phone_verified"`
+	Phone         string       `json:"phone,omitempty"` // masked
 	Channel       string       `json:"channel"`
 	Identities    []meIdentity `json:"identities"`
+	CanBind       bool         `json:"can_bind"` // a WeChat account can be added here
 }
 
 // meIdentity leaves out the openid: a page's script has no use for it.

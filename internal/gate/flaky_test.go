@@ -15,7 +15,8 @@ import (
 // flakyAccounts is the real account store, which can be made to fail.
 type flakyAccounts struct {
 	*account.DB
-	down atomic.Bool
+	down   atomic.Bool
+	broken error // of what changes a person's own account; nil: it works
 }
 
 var errDown = errors.New("the store is down")
@@ -25,6 +26,27 @@ func (f *flakyAccounts) Link(ctx context.Context, rules account.Rules, in accoun
 		return account.Outcome{}, errDown
 	}
 	return f.DB.Link(ctx, rules, in)
+}
+
+func (f *flakyAccounts) Self(ctx context.Context, id string) (account.Self, error) {
+	if f.down.Load() {
+		return account.Self{}, errDown
+	}
+	return f.DB.Self(ctx, id)
+}
+
+func (f *flakyAccounts) Unbind(ctx context.Context, u account.Unbinding) (account.Outcome, error) {
+	if f.broken != nil {
+		return account.Outcome{}, f.broken
+	}
+	return f.DB.Unbind(ctx, u)
+}
+
+func (f *flakyAccounts) Cancel(ctx context.Context, x account.Cancelling) (account.Outcome, error) {
+	if f.broken != nil {
+		return account.Outcome{}, f.broken
+	}
+	return f.DB.Cancel(ctx, x)
 }
 
 func (f *flakyAccounts) Resolve(ctx context.Context, ref account.SessionRef) (account.Resolved, error) {

@@ -102,9 +102,15 @@ type authorization struct {
 	scope    wechat.Scope
 	returnTo string
 	member   string // who binds a WeChat account, or proves it; empty: it is a login
-	prove    bool   // it is asked who he is to change his phone, and nothing is linked
+	prove    string // what he proves himself for, proveChange or proveMerge, and nothing is linked; empty: he does not
 	relay    *relay // for another site; nil: for this one
 }
+
+// What a member proves himself for.
+const (
+	proveChange = "change" // another phone
+	proveMerge  = "merge"  // his other account
+)
 
 // pending is what the Store keeps of an authorization under its state.
 type pending struct {
@@ -113,7 +119,7 @@ type pending struct {
 	Scope    wechat.Scope `json:"s"`
 	ReturnTo string       `json:"r"`
 	Member   string       `json:"m,omitempty"` // who binds a WeChat account, or proves it; empty: it is a login
-	Prove    bool         `json:"p,omitempty"` // nothing is linked
+	Prove    string       `json:"p,omitempty"` // what for; nothing is linked
 
 	Site   string `json:"o"`           // the origin that the browser comes back to
 	Prefix string `json:"x"`           // of our endpoints there

@@ -93,6 +93,11 @@ type Accounts interface {
 	// PhoneOf returns the phone of a user, empty if he has none.
 	PhoneOf(ctx context.Context, userID string) (account.Phone, error)
 	ChangePhone(ctx context.Context, p account.PhoneChange) (account.Outcome, error)
+	Self(ctx context.Context, id string) (account.Self, error)
+	Unbind(ctx context.Context, u account.Unbinding) (account.Outcome, error)
+	Cancel(ctx context.Context, x account.Cancelling) (account.Outcome, error)
+	PreviewMerge(ctx context.Context, rules account.Rules, m account.Merging) (account.MergePreview, error)
+	Merge(ctx context.Context, rules account.Rules, m account.Merging) (account.Outcome, error)
 	Ping(ctx context.Context) error
 }
 

@@ -26,6 +26,7 @@ type page struct {
 	Key     string   // of its texts
 	Code    code     // shown small, for the support person
 	Detail  string   // shown below the text
+	Facts   []fact   // shown as a list
 	Form    *form    // asks for a phone and a code
 	Actions []action // at least one way on
 
@@ -36,7 +37,12 @@ type action struct {
 	Key     string // of its label
 	Href    string
 	Primary bool
+	Post    bool // a button that changes something: it sends an empty form
 }
+
+// fact is a line of a list: a label, and what it names. Without a value it heads
+// the lines that follow.
+type fact struct{ Key, Value string }
 
 // form proves a phone. It is the one thing that needs a script.
 type form struct {
@@ -114,12 +120,13 @@ type pageData struct {
 	Lang, Title, Note, Detail, Code, CodeLabel string
 	Text                                       []string
 	Form                                       *formData
+	Facts                                      []fact
 	Actions                                    []actionData
 }
 
 type actionData struct {
-	Label, Href string
-	Primary     bool
+	Label, Href   string
+	Primary, Post bool
 }
 
 type formData struct {
@@ -164,8 +171,13 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		Text: strings.Split(p.text(lang, "text."+pg.Key), "\n"),
 		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Form: s.formData(pg.Form, lang),
 	}
+	posts := false
 	for _, a := range pg.Actions {
-		data.Actions = append(data.Actions, actionData{p.text(lang, "action."+a.Key), a.Href, a.Primary})
+		data.Actions = append(data.Actions, actionData{p.text(lang, "action."+a.Key), a.Href, a.Primary, a.Post})
+		posts = posts || a.Post
+	}
+	for _, f := range pg.Facts {
+		data.Facts = append(data.Facts, fact{p.text(lang, "fact."+f.Key), f.Value})
 	}
 	var body bytes.Buffer
 	if err := p.tmpl.Execute(&body, data); err != nil {
@@ -184,6 +196,11 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		h.Set("Content-Security-Policy", p.csp[1])
 	}
 	h.Set("Referrer-Policy", "no-referrer")
+	if posts {
+		h.Set("Content-Security-Policy", strings.Replace(p.csp[0], "form-action 'none'", "form-action 'self'", 1))
+		// Without a referrer the form's Origin would be null, as another site's.
+		h.Set("Referrer-Policy", "same-origin")
+	}
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(pg.Status)

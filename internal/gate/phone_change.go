@@ -60,15 +60,19 @@ func (s *Site) changePhone(ctx context.Context, v *Visit, slot codeSlot, out acc
 }
 
 func (s *Site) keepProof(ctx context.Context, v *Visit, p proofOfSelf) bool {
-	raw, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // a struct of strings
-	}
-	err = s.Store.Put(ctx, proofKey(v.session()), []byte(s.Keys.Seal(session.TypeProof, raw)), proofLife)
+	err := s.putProof(ctx, proofKey(v.session()), p)
 	if err != nil {
 		s.storeFailed(v, "session", "keeping a proof", err)
 	}
 	return err == nil
+}
+
+func (s *Site) putProof(ctx context.Context, key string, p proofOfSelf) error {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // a struct of strings
+	}
+	return s.Store.Put(ctx, key, []byte(s.Keys.Seal(session.TypeProof, raw)), proofLife)
 }
 
 // changeProof returns what the visitor has proved of himself.
@@ -90,7 +94,7 @@ func (s *Site) changeURL(returnTo, code string) string {
 // his WeChat, and then asks for the new phone.
 func (s *Site) changePage(w http.ResponseWriter, r *http.Request, v *Visit, back string) {
 	if scope, ok := s.asked(r, v); ok {
-		s.askConsent(w, r, v, authorization{scope: scope, returnTo: back, member: v.who.id, prove: true})
+		s.askConsent(w, r, v, authorization{scope: scope, returnTo: back, member: v.who.id, prove: proveChange})
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)

@@ -30,6 +30,7 @@ const (
 const (
 	purposeLogin  = "login" // to log in, or to give a member his first phone
 	purposeChange = "change"
+	purposeMerge  = "merge"
 )
 
 // codeSlot is where a code is kept: there is one live code per session, phone

@@ -112,6 +112,9 @@ func (s *Site) phoneRefused(v *Visit, back string, c account.Code) page {
 		p.Actions = append(p.Actions, action{Key: "change_phone", Href: s.changeURL(back, ""), Primary: true})
 	case c == account.CodeSecondProofRequired && s.canConsent(v):
 		p.Actions = append(p.Actions, action{Key: "log_in_wechat", Href: s.loginURL(back, "") + "&go=wechat", Primary: true})
+	case c == account.CodePhoneOwnedByOtherUser && v.who.member() && s.canMerge(v):
+		p.Actions = append(p.Actions, action{Key: "two_accounts", Href: s.mergeURL(back, ""), Primary: true},
+			action{Key: "other_phone", Href: s.phoneURL(back, "")})
 	case c == account.CodePhoneBoundToOtherWeChat, c == account.CodePhoneOwnedByOtherUser, c == account.CodeSecondProofRequired:
 		p.Actions = append(p.Actions, action{Key: "other_phone", Href: s.phoneURL(back, ""), Primary: true})
 	}

@@ -39,6 +39,11 @@ func (s *Site) readPhoneRequest(r *http.Request, v *Visit) (a phoneRequest, p pr
 			a.slot.phone, p = s.phoneOf(r.Context(), v)
 			return a, p
 		}
+	case purposeMerge:
+		if !v.who.member() {
+			return a, s.loginNeeded(v)
+		}
+		a.slot.purpose = purposeMerge
 	default:
 		return a, newProblem(codeMalformed)
 	}
@@ -165,6 +170,12 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 
 // phoneProved links a phone that has just been verified.
 func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot) proved {
+	if slot.purpose == purposeMerge {
+		if !s.phoneForMerge(ctx, v, slot.phone) {
+			return proved{problem: newProblem(codeUnavailable)}
+		}
+		return proved{User: meOf(v.who, v.session())}
+	}
 	in := account.Input{Phone: slot.phone, Want: account.WantLogin, InBrowser: v.agent().wechat}
 	if sess := v.session(); s.provedHere(sess) {
 		in.AppID, in.OpenID, in.UnionID = sess.AppID, sess.OpenID, sess.UnionID
@@ -178,6 +189,9 @@ func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot) proved 
 		if out, ok = s.changePhone(ctx, v, slot, out); !ok {
 			return proved{problem: newProblem(codeUnavailable)}
 		}
+	}
+	if out.Code == account.CodePhoneOwnedByOtherUser {
+		s.phoneForMerge(ctx, v, slot.phone) // it is an extra: he can prove it once more
 	}
 	return s.proofEarned(ctx, v, earned{Outcome: out, proved: in, channel: v.channel()})
 }

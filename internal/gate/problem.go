@@ -41,6 +41,8 @@ const (
 	codeCrossSite        code = "cross_site"
 	codeNotFound         code = "not_found"
 	codeMethodNotAllowed code = "method_not_allowed"
+	codeOneAccount       code = "one_account" // there are no two accounts to merge
+	codeTwoWeChats       code = "two_wechats" // one member could not have both
 )
 
 // newProblem is the one place that maps what went wrong to HTTP.

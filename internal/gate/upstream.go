@@ -235,7 +235,7 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 	if sess != nil && sess.Channel != "" {
 		e.channel = sess.Channel
 	}
-	if sess != nil && s.holdsWeChat(sess) {
+	if sess != nil && s.provedHere(sess) {
 		e.proved.AppID, e.proved.OpenID, e.proved.UnionID = sess.AppID, sess.OpenID, sess.UnionID
 	}
 	return s.enter(l, e)
