@@ -130,6 +130,8 @@ func (s *Site) oldPhonePage(v *Visit, back string, phone account.Phone) page {
 		p.Actions = append(p.Actions, action{Key: "prove_wechat", Href: here + "&go=wechat"})
 	case s.canScan(v):
 		p.Actions = append(p.Actions, action{Key: "prove_scan", Href: here + "&go=scan"})
+	default:
+		p.Key = "phone_change_elsewhere"
 	}
 	p.Actions = append(p.Actions, action{Key: "keep_phone", Href: back})
 	return p
