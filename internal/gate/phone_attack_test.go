@@ -377,3 +377,53 @@ func (s loggedStore) Take(ctx context.Context, key string) ([]byte, bool, error)
 	s.work.did(fmt.Sprint("store: take ", key[:5], len(key)))
 	return s.Store.Take(ctx, key)
 }
+
+// Attack: guesses that read the code before its fifth try has ended it.
+func TestGuessesThatWereQuickerThanTheFifthGetNoTry(t *testing.T) {
+	rg := newPhoneRig(t)
+	b := rg.visitor()
+	b.askCode(liPhone)
+	right := rg.inbox.last(t).Code
+	rg.site.Store = &lateStore{Store: rg.site.Store}
+	for range codeTries {
+		b.prove(liPhone, other(right))
+	}
+	if got := b.prove(liPhone, right); !is(got, http.StatusUnprocessableEntity, "code_expired") {
+		t.Errorf("the sixth try: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// lateStore is a store whose first Take comes too late to change anything.
+type lateStore struct {
+	session.Store
+	taken bool
+}
+
+func (s *lateStore) Take(ctx context.Context, key string) ([]byte, bool, error) {
+	if !s.taken {
+		s.taken = true
+		return nil, false, nil
+	}
+	return s.Store.Take(ctx, key)
+}
+
+// A code is used up before it brings anything, so that it is of one use though
+// the store fails then.
+func TestCodeIsOfOneUseThoughItsResultIsLost(t *testing.T) {
+	rg := newPhoneRig(t)
+	b := rg.visitor()
+	b.askCode(liPhone)
+	code := rg.inbox.last(t).Code
+	rg.site.Store = forgetful{rg.site.Store}
+	if got := b.prove(liPhone, code); got.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", got.StatusCode, got.body)
+	}
+	if got := b.prove(liPhone, code); !is(got, http.StatusUnprocessableEntity, "code_expired") {
+		t.Errorf("used again: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// forgetful is a store that takes nothing in.
+type forgetful struct{ session.Store }
+
+func (forgetful) Put(context.Context, string, []byte, time.Duration) error { return errDown }
