@@ -3,8 +3,10 @@ package caddymodule
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,7 +37,10 @@ func newObserved(t *testing.T) *observed {
 	i := slices.IndexFunc(all, func(b string) bool { return strings.Contains(b, "format filter") })
 	_, filter, _ := strings.Cut(all[i], "{\n")
 	filter = strings.TrimSuffix(strings.TrimSpace(filter), "}")
+	carrier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(carrier.Close)
 	o.run(setup{
+		app:    "first_login wechat\nsms webhook " + carrier.URL + " {\nsecret " + hookSecret + "\n}",
 		around: strings.Replace(filter, "log {", "log {\noutput file "+o.accessLog(), 1),
 		site:   "login /me/*\nbypass /pay/notify\npublic /static/*\nupstream_login on",
 		more:   "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}",
@@ -92,6 +97,13 @@ func (o *observed) journey() {
 	o.shop.answerWith(http.StatusOK, "X-Wxgate-Login", "4711")
 	chrome.get("/goods/login")
 	o.remember(chrome)
+	o.told["phone"] = "13800138001"
+	for path, body := range map[string]string{"/wxgate/phone/code": `{"phone":"13800138001"}`, "/wxgate/phone": `{"phone":"13800138001","code":"000000"}`} {
+		chrome.fetch(http.MethodPost, path, func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+			r.Header.Set("Content-Type", "application/json")
+		})
+	}
 	o.breakDatabase()
 	if got := d.get("/me/orders/2026"); got.StatusCode != http.StatusServiceUnavailable {
 		o.t.Fatalf("without a database a login ended with %d at %s", got.StatusCode, got.Request.URL)
@@ -151,6 +163,7 @@ func TestEveryDocumentedMetricMovesOnAJourney(t *testing.T) {
 		`wxgate_requests_total{level="public",outcome="pass"}`, `wxgate_requests_total{level="login",outcome="refused"}`,
 		`wxgate_wechat_requests_total{api="sns/oauth2/access_token",code="40029"}`,
 		`wxgate_wechat_requests_total{api="cgi-bin/user/info",code="ok"}`, `wxgate_upstream_words_total{outcome="heeded",word="login"}`, `wxgate_store_errors_total{store="database"}`,
+		`wxgate_sms_total{carrier="webhook",outcome="sent"}`,
 	} {
 		if after[sample] <= before[sample] {
 			t.Errorf("%s has not moved", sample)
@@ -167,9 +180,10 @@ func TestLabelsAndLogsNameNobody(t *testing.T) {
 	closed := map[string]*regexp.Regexp{
 		"level": regexp.MustCompile(`^(bypass|public|guest|login|phone)$`), "outcome": regexp.MustCompile(`^[a-z_]{2,30}$`),
 		"code": regexp.MustCompile(`^([a-z_]{2,30}|-1|\d{5})$`), "channel": regexp.MustCompile(`^(h5|browser)$`),
-		"api":   regexp.MustCompile(`^(sns/oauth2/access_token|sns/userinfo|cgi-bin/stable_token|cgi-bin/user/info)$`),
-		"word":  regexp.MustCompile(`^(login_required|login|logout)$`),
-		"store": regexp.MustCompile(`^(database|session|limit)$`), "le": regexp.MustCompile(`^[\d.e+-]+$|^\+Inf$`),
+		"api":     regexp.MustCompile(`^(sns/oauth2/access_token|sns/userinfo|cgi-bin/stable_token|cgi-bin/user/info)$`),
+		"carrier": regexp.MustCompile(`^(aliyun|tencent|webhook|log)$`),
+		"word":    regexp.MustCompile(`^(login_required|login|logout)$`),
+		"store":   regexp.MustCompile(`^(database|session|limit)$`), "le": regexp.MustCompile(`^[\d.e+-]+$|^\+Inf$`),
 	}
 	for sample := range o.metrics() {
 		for _, l := range label.FindAllStringSubmatch(sample, -1) {
