@@ -12,9 +12,10 @@ import (
 // transactions, without anybody naming them beforehand.
 type connector struct {
 	driver.Connector
-	setup   []string // statements that every new connection begins with
-	numbers bool     // parameters are $1, $2, ...
-	native  bool     // the driver remembers statements itself
+	setup   []string         // statements that every new connection begins with
+	numbers bool             // parameters are $1, $2, ...
+	native  bool             // the driver remembers statements itself
+	broken  func(error) bool // see dialect
 }
 
 // maxStatements bounds what a connection remembers. The package has far fewer.
@@ -40,6 +41,7 @@ type conn struct {
 	driver.Conn
 	*connector
 	known map[string]*statement
+	inTx  bool // at least since it was last taken from the pool
 }
 
 // statement is a query as the driver knows it.
@@ -87,8 +89,18 @@ func (c *connector) rewrite(query string) string {
 	}
 }
 
-// QueryContext implements driver.QueryerContext.
+// QueryContext implements driver.QueryerContext. Outside of transactions there
+// are only queries that read, and database/sql asks them again on another
+// connection.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.query(ctx, query, args)
+	if err != nil && !c.inTx {
+		err = c.retriable(ctx, err)
+	}
+	return rows, err
+}
+
+func (c *conn) query(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	s, err := c.statement(ctx, query, len(args))
 	switch {
 	case err != nil:
@@ -97,6 +109,15 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return s.prepared.(driver.StmtQueryContext).QueryContext(ctx, args)
 	}
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, s.query, args)
+}
+
+// retriable makes of the error of a broken connection the one by which
+// database/sql knows it.
+func (c *conn) retriable(ctx context.Context, err error) error {
+	if ctx.Err() == nil && c.broken != nil && c.broken(err) {
+		return driver.ErrBadConn
+	}
+	return err
 }
 
 // ExecContext implements driver.ExecerContext.
@@ -129,7 +150,12 @@ func (c *conn) Close() error {
 
 // BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+	c.inTx = true
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+	if err != nil {
+		err = c.retriable(ctx, err)
+	}
+	return tx, err
 }
 
 // Ping implements driver.Pinger.
@@ -137,6 +163,7 @@ func (c *conn) Ping(ctx context.Context) error { return c.Conn.(driver.Pinger).P
 
 // ResetSession implements driver.SessionResetter.
 func (c *conn) ResetSession(ctx context.Context) error {
+	c.inTx = false
 	return c.Conn.(driver.SessionResetter).ResetSession(ctx)
 }
 

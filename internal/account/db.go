@@ -96,9 +96,23 @@ func (db *DB) changed(invs []Invalidation) {
 	}
 }
 
-// inTx runs f in a transaction that writes, again if it lost a race.
+// inTx runs f in a transaction that writes, again if it lost a race or its
+// connection. If the connection is lost while it commits, nobody knows whether
+// it was stored, and the caller gets an error.
 func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 	return db.retry(ctx, func() error { return db.tryTx(ctx, f) })
+}
+
+// inRepeatableTx is inTx for what may be stored twice. It is done again also
+// where nobody knows.
+func (db *DB) inRepeatableTx(ctx context.Context, f func(*sql.Tx) error) error {
+	return db.retry(ctx, func() error {
+		err := db.tryTx(ctx, f)
+		if errors.Is(err, errUnknown) {
+			return errors.Join(err, errBroken)
+		}
+		return err
+	})
 }
 
 // inReadTx runs f in a transaction that sees one state of the database and
@@ -109,19 +123,37 @@ func (db *DB) inReadTx(ctx context.Context, f func(*sql.Tx) error) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(f(tx), tx.Rollback())
+		return db.meaning(ctx, errors.Join(f(tx), tx.Rollback()), errBroken)
 	})
+}
+
+var (
+	// errBroken means that the connection was lost, and with it what was not
+	// committed.
+	errBroken = errors.New("the connection to the database is lost")
+	// errUnknown means that the connection was lost with the answer to a commit.
+	errUnknown = errors.New("the connection to the database is lost: whether the change is stored is not known")
+)
+
+// meaning adds what a lost connection means to its error.
+func (db *DB) meaning(ctx context.Context, err, of error) error {
+	if err != nil && ctx.Err() == nil && db.broken != nil && db.broken(err) {
+		return errors.Join(of, err)
+	}
+	return err
 }
 
 // maxAttempts bounds a retry where the caller has no deadline, to some seconds
 // of waiting for the lock of another process.
 const maxAttempts = 50
 
-// retry runs f again while it loses races.
+// retry runs f again while it loses races, or connections, which a server that
+// was restarted takes from all that were open.
 func (db *DB) retry(ctx context.Context, f func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || !db.isRace(err) || attempt == maxAttempts {
+		again := err != nil && (db.isRace(err) || errors.Is(err, errBroken))
+		if !again || attempt == maxAttempts {
 			return err
 		}
 		select {
@@ -141,10 +173,10 @@ func (db *DB) tryTx(ctx context.Context, f func(*sql.Tx) error) error {
 		return err
 	}
 	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+		return db.meaning(ctx, errors.Join(err, tx.Rollback()), errBroken)
 	}
 	if err := tx.Commit(); err != nil {
-		return errors.Join(err, ctx.Err())
+		return db.meaning(ctx, errors.Join(err, ctx.Err()), errUnknown)
 	}
 	return nil
 }

@@ -3,10 +3,14 @@ package account
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -42,6 +46,9 @@ type dialect struct {
 	// lostRace says that another transaction came first: a deadlock, a lock
 	// waited for in vain, a unique key that is there by now.
 	lostRace func(error) bool
+	// broken says that an open connection was lost, for example because the
+	// server was restarted; nil: there is no connection.
+	broken func(error) bool
 	// explain puts the commonest errors of opening a database into words.
 	explain func(error) error
 }
@@ -114,6 +121,20 @@ func limit(pool *sql.DB) *sql.DB {
 	pool.SetMaxIdleConns(maxConnections)
 	pool.SetConnMaxLifetime(connectionLives)
 	return pool
+}
+
+// lostStream says that the other end of a stream has gone, one that was there.
+func lostStream(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	for _, lost := range []error{driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
 }
 
 // sessionLock makes goose hold the lock of a dialect while it migrates.

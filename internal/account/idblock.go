@@ -195,7 +195,7 @@ func highestForeign(ctx context.Context, tx *sql.Tx, all blocks, start int64) (s
 
 // reserve takes the next numbers of the last block.
 func (s *idSource) reserve(ctx context.Context) (taken block, err error) {
-	err = s.db.inTx(ctx, func(tx *sql.Tx) error {
+	err = s.db.inRepeatableTx(ctx, func(tx *sql.Tx) error {
 		if err := lockBlocks(ctx, tx); err != nil {
 			return err
 		}

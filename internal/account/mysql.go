@@ -28,7 +28,7 @@ func mysqlDialect() dialect {
 		lockExclusive: "SELECT id FROM wxgate_lock WHERE id = 0 FOR UPDATE",
 		lockSchema:    "SELECT GET_LOCK(CONCAT('wxgate ', MD5(DATABASE())), 5)",
 		unlockSchema:  "SELECT RELEASE_LOCK(CONCAT('wxgate ', MD5(DATABASE())))",
-		lostRace:      mysqlLostRace, explain: explainMySQL,
+		lostRace:      mysqlLostRace, broken: mysqlBroken, explain: explainMySQL,
 	}
 }
 
@@ -58,7 +58,7 @@ func openMySQL(s location) (write, read *sql.DB, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("its options are not understood: %w", err)
 	}
-	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL()}))
+	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL(), broken: mysqlBroken}))
 	return pool, pool, nil
 }
 
@@ -101,6 +101,20 @@ func mysqlLostRace(err error) bool {
 		return true
 	}
 	return false
+}
+
+func mysqlBroken(err error) bool {
+	var refused *mysql.MySQLError
+	if errors.As(err, &refused) {
+		switch refused.Number {
+		case 1053, // ER_SERVER_SHUTDOWN
+			1927, // ER_CONNECTION_KILLED
+			4031: // ER_CLIENT_INTERACTION_TIMEOUT
+			return true
+		}
+		return false
+	}
+	return errors.Is(err, mysql.ErrInvalidConn) || lostStream(err)
 }
 
 func explainMySQL(err error) error {

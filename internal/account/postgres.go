@@ -27,7 +27,7 @@ func postgresDialect() dialect {
 		lockExclusive: "SELECT pg_advisory_xact_lock(" + postgresLock + ")",
 		lockSchema:    "SELECT 1 FROM (SELECT pg_advisory_lock(" + postgresSchemaLock + ")) AS l",
 		unlockSchema:  "SELECT CASE WHEN pg_advisory_unlock(" + postgresSchemaLock + ") THEN 1 END",
-		lostRace:      postgresLostRace, explain: explainPostgres,
+		lostRace:      postgresLostRace, broken: postgresBroken, explain: explainPostgres,
 	}
 }
 
@@ -64,7 +64,7 @@ func openPostgres(s location) (write, read *sql.DB, err error) {
 		cfg.RuntimeParams[name] = value
 	}
 	pool := limit(sql.OpenDB(&connector{
-		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true,
+		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true, broken: postgresBroken,
 		// What is acknowledged is on disk; a stronger setting stays.
 		setup: []string{"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"},
 	}))
@@ -84,6 +84,19 @@ func postgresLostRace(err error) bool {
 		return true
 	}
 	return false
+}
+
+func postgresBroken(err error) bool {
+	var unreachable *pgconn.ConnectError
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &unreachable):
+		return false
+	case errors.As(err, &refused):
+		// admin_shutdown, crash_shutdown, connection_exception and the like
+		return refused.Code == "57P01" || refused.Code == "57P02" || strings.HasPrefix(refused.Code, "08")
+	}
+	return pgconn.SafeToRetry(err) || lostStream(err)
 }
 
 func explainPostgres(err error) error {

@@ -44,18 +44,15 @@ func (db *DB) Rebind(ctx context.Context, r Rebinding) (RebindReport, error) {
 		report, err = countRebind(ctx, tx, r.AppID)
 		return err
 	})
-	for after, done := "", r.DryRun; err == nil && !done; {
-		first := after == ""
-		_, err = db.operate(ctx, r.By, func(c *change) error {
-			last, err := c.rebind(r.AppID, after)
-			if err != nil {
+	for next, done := "", r.DryRun; err == nil && !done; {
+		after, last := next, ""
+		_, err = db.operate(ctx, r.By, func(c *change) (err error) { // perhaps several times
+			if last, err = c.rebind(r.AppID, after); err != nil || after != "" {
 				return err
-			}
-			if after, done = last, last == ""; !first {
-				return nil
 			}
 			return c.record(r.By, deed{ActionRebind, r.AppID, report})
 		})
+		next, done = last, last == ""
 	}
 	if err != nil {
 		return RebindReport{}, fmt.Errorf("rebinding an app: %w", err)

@@ -203,6 +203,35 @@ func (s *Server) Connections(t testing.TB, databaseURL string) (n int) {
 	return n
 }
 
+// Disconnect ends all connections to a database, as an administrator may.
+func (s *Server) Disconnect(t testing.TB, databaseURL string) {
+	t.Helper()
+	if s.engine == Postgres {
+		s.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", nameOf(databaseURL))
+	} else {
+		s.kill(t, nameOf(databaseURL))
+	}
+	for s.Connections(t, databaseURL) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *Server) kill(t testing.TB, database string) {
+	t.Helper()
+	rows, err := s.sql.Query("SELECT id FROM information_schema.processlist WHERE db = ?", database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = s.sql.Exec("KILL " + strconv.Itoa(id)) // may have ended by itself
+	}
+}
+
 func nameOf(databaseURL string) string {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
