@@ -3,8 +3,10 @@ package account
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // connector makes connections that speak as this package writes: with `?` for
@@ -15,14 +17,30 @@ type connector struct {
 	setup   []string         // statements that every new connection begins with
 	numbers bool             // parameters are $1, $2, ...
 	native  bool             // the driver remembers statements itself
+	timeout time.Duration    // of opening a connection; 0: none
 	broken  func(error) bool // see dialect
 }
+
+var errNoAnswer = errors.New("the server does not answer")
 
 // maxStatements bounds what a connection remembers. The package has far fewer.
 const maxStatements = 256
 
 // Connect implements driver.Connector.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	if c.timeout > 0 { // a server may accept a connection and say nothing
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.timeout, errNoAnswer)
+		defer cancel()
+	}
+	made, err := c.connect(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		err = errNoAnswer
+	}
+	return made, err
+}
+
+func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 	inner, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -145,7 +163,10 @@ func (c *conn) Close() error {
 			_ = s.prepared.Close() // a dead server has closed them
 		}
 	}
-	return c.Conn.Close()
+	if err := c.Conn.Close(); err != nil && !(c.broken != nil && c.broken(err)) {
+		return err
+	}
+	return nil
 }
 
 // BeginTx implements driver.ConnBeginTx.

@@ -49,7 +49,13 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if db.write, db.read, err = d.open(src); err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)
 	}
-	if err = migrate(ctx, d, db.write); err == nil {
+	if d.check != nil {
+		err = d.check(ctx, db.write)
+	}
+	if err == nil {
+		err = migrate(ctx, d, db.write)
+	}
+	if err == nil {
 		err = checkRights(ctx, db)
 	}
 	if err != nil {

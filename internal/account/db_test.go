@@ -91,28 +91,6 @@ func TestOpenSetsUpEveryConnection(t *testing.T) {
 	must(t, again.Ping(t.Context()))
 }
 
-// Around a reload two configurations open one file, and two processes may.
-func TestManyOpenersOfANewFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "new.db")
-	dbs, errs := make([]*DB, 8), make([]error, 8)
-	var wg sync.WaitGroup
-	for i := range dbs {
-		wg.Go(func() { dbs[i], errs[i] = Open(t.Context(), Config{URL: "sqlite:" + path}) })
-	}
-	wg.Wait()
-	must(t, errors.Join(errs...))
-	for i, db := range dbs {
-		t.Cleanup(func() { must(t, db.Close()) })
-		in := proved("oa", "x", "X")
-		out, err := db.Link(t.Context(), Rules{}, in)
-		must(t, err)
-		if first := i == 0; first != (len(out.Events) == 1) {
-			t.Errorf("opener %d sees %+v", i, out)
-		}
-	}
-	diff(t, "versions applied", []string{"0", "1"}, linesOf(t, dbs[0], `SELECT version_id FROM wxgate_schema ORDER BY id`))
-}
-
 // What another process holds must not hold a visitor beyond his deadline.
 func TestADeadlineEndsTheWaitForALockedDatabase(t *testing.T) {
 	w := newWorld(t, Rules{}, "member U1", "identity oa x X U1")
@@ -148,8 +126,10 @@ func TestADeadlineEndsTheWaitForALockedDatabase(t *testing.T) {
 	diff(t, "afterwards", "V+1, guest, linked oa/y", w.said(w.link(proved("oa", "y", "Y"))))
 }
 
-func TestConstraintsHaveTheLastWord(t *testing.T) {
-	w := newWorld(t, Rules{}, "member U1", "member U2", "identity oa x X U1", "guest V1 1", "visitor oa y V1")
+func TestConstraintsHaveTheLastWord(t *testing.T) { onEach(t, constraintsHaveTheLastWord) }
+
+func constraintsHaveTheLastWord(t *testing.T, open opener) {
+	w := newWorldOn(t, open, Rules{}, "member U1", "member U2", "identity oa x X U1", "guest V1 1", "visitor oa y V1")
 	for what, query := range map[string]string{
 		"a second user of a unionid":         `INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'X', 'U2')`,
 		"a second unionid of a user":         `INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', 'Y', 'U1', 'U1')`,
@@ -174,49 +154,53 @@ func TestConstraintsHaveTheLastWord(t *testing.T) {
 }
 
 func TestAssertionKeysAtRest(t *testing.T) {
-	w := newWorld(t, Rules{})
-	ctx := t.Context()
-	at := time.Date(2026, 5, 1, 0, 0, 0, 0, time.FixedZone("CST", 8*3600))
-	key := AssertionKey{ID: "k1", Algorithm: "ES256", Sealed: "sealed", CreatedAt: at, ActiveFrom: at.Add(time.Hour), ExpiresAt: at.Add(48 * time.Hour)}
-	add := func(k AssertionKey) bool {
-		t.Helper()
-		added, err := w.db.AddAssertionKey(ctx, k)
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{})
+		ctx := t.Context()
+		at := time.Date(2026, 5, 1, 0, 0, 0, 0, time.FixedZone("CST", 8*3600))
+		key := AssertionKey{ID: "k1", Algorithm: "ES256", Sealed: "sealed", CreatedAt: at, ActiveFrom: at.Add(time.Hour), ExpiresAt: at.Add(48 * time.Hour)}
+		add := func(k AssertionKey) bool {
+			t.Helper()
+			added, err := w.db.AddAssertionKey(ctx, k)
+			must(t, err)
+			return added
+		}
+		rival, other := key, key
+		rival.ID = "k2"
+		other.ID, other.Algorithm = "k3", "RS256"
+		diff(t, "added: the first, itself again, a rival, another algorithm", []bool{true, false, false, true},
+			[]bool{add(key), add(key), add(rival), add(other)})
+		must(t, w.db.DeleteAssertionKey(ctx, "k3"))
+		must(t, w.db.DeleteAssertionKey(ctx, "k3"))
+		keys, err := w.db.AssertionKeys(ctx)
 		must(t, err)
-		return added
-	}
-	rival, other := key, key
-	rival.ID = "k2"
-	other.ID, other.Algorithm = "k3", "RS256"
-	diff(t, "added: the first, itself again, a rival, another algorithm", []bool{true, false, false, true},
-		[]bool{add(key), add(key), add(rival), add(other)})
-	must(t, w.db.DeleteAssertionKey(ctx, "k3"))
-	must(t, w.db.DeleteAssertionKey(ctx, "k3"))
-	keys, err := w.db.AssertionKeys(ctx)
-	must(t, err)
-	key.CreatedAt, key.ActiveFrom, key.ExpiresAt = key.CreatedAt.UTC(), key.ActiveFrom.UTC(), key.ExpiresAt.UTC()
-	if len(keys) != 1 || keys[0] != key {
-		t.Errorf("stored %+v, want %+v", keys, key)
-	}
+		key.CreatedAt, key.ActiveFrom, key.ExpiresAt = key.CreatedAt.UTC(), key.ActiveFrom.UTC(), key.ExpiresAt.UTC()
+		if len(keys) != 1 || keys[0] != key {
+			t.Errorf("stored %+v, want %+v", keys, key)
+		}
+	})
 }
 
 func TestOneOfManyMakersOfTheFirstKeyWins(t *testing.T) {
-	w := newWorld(t, Rules{})
-	added, errs := make([]bool, 8), make([]error, 8)
-	var wg sync.WaitGroup
-	for i := range added {
-		wg.Go(func() {
-			added[i], errs[i] = w.db.AddAssertionKey(t.Context(), AssertionKey{ID: string(rune('a' + i)), Algorithm: "ES256", ActiveFrom: birthday(0)})
-		})
-	}
-	wg.Wait()
-	must(t, errors.Join(errs...))
-	var won int
-	for _, a := range added {
-		if a {
-			won++
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{})
+		added, errs := make([]bool, 8), make([]error, 8)
+		var wg sync.WaitGroup
+		for i := range added {
+			wg.Go(func() {
+				added[i], errs[i] = w.db.AddAssertionKey(t.Context(), AssertionKey{ID: string(rune('a' + i)), Algorithm: "ES256", ActiveFrom: birthday(0)})
+			})
 		}
-	}
-	keys, err := w.db.AssertionKeys(t.Context())
-	must(t, err)
-	diff(t, "winners and keys", []int{1, 1}, []int{won, len(keys)})
+		wg.Wait()
+		must(t, errors.Join(errs...))
+		var won int
+		for _, a := range added {
+			if a {
+				won++
+			}
+		}
+		keys, err := w.db.AssertionKeys(t.Context())
+		must(t, err)
+		diff(t, "winners and keys", []int{1, 1}, []int{won, len(keys)})
+	})
 }

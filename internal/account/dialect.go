@@ -30,6 +30,8 @@ type dialect struct {
 	reads, writes sql.TxOptions
 	// locksRows is false where whoever writes has the whole database to himself.
 	locksRows bool
+	// check refuses a database that is not fit; nil: any is.
+	check func(context.Context, *sql.DB) error
 	// What a Link locks first: lockShared, and the statement of lockNumbers with
 	// so many numbers, in order. An operation takes lockExclusive, which waits
 	// for lockShared and keeps it waiting.
@@ -121,6 +123,21 @@ func limit(pool *sql.DB) *sql.DB {
 	pool.SetMaxIdleConns(maxConnections)
 	pool.SetConnMaxLifetime(connectionLives)
 	return pool
+}
+
+// explainNetwork puts into words that a server is not reached.
+func explainNetwork(err error) error {
+	var unreachable *net.OpError
+	var unknown *net.DNSError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errNoAnswer):
+		return errNoAnswer
+	case errors.As(err, &unreachable):
+		return fmt.Errorf("the server cannot be reached: %w", unreachable)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("the server cannot be reached: %w", unknown)
+	}
+	return err
 }
 
 // lostStream says that the other end of a stream has gone, one that was there.

@@ -40,8 +40,9 @@ const mysqlByKey = " FORCE INDEX (PRIMARY)"
 func setupMySQL() []string {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 	return []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-		"SET SESSION autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0, sql_select_limit = DEFAULT" +
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
+		"SET SESSION autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0" +
+			", sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_big_selects = 1, completion_type = 0" +
 			", sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'" +
 			", time_zone = '+00:00', innodb_lock_wait_timeout = " + seconds(lockTimeout) +
 			" /*M!100300 , max_statement_time = " + seconds(statementTimeout) + ", idle_transaction_timeout = " + seconds(idleTxTimeout) + " */" +
@@ -58,7 +59,7 @@ func openMySQL(s location) (write, read *sql.DB, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("its options are not understood: %w", err)
 	}
-	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL(), broken: mysqlBroken}))
+	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL(), broken: mysqlBroken, timeout: cfg.Timeout}))
 	return pool, pool, nil
 }
 
@@ -120,11 +121,7 @@ func mysqlBroken(err error) bool {
 func explainMySQL(err error) error {
 	var refused *mysql.MySQLError
 	if !errors.As(err, &refused) {
-		var unreachable *net.OpError
-		if errors.As(err, &unreachable) {
-			return fmt.Errorf("the server cannot be reached: %w", unreachable)
-		}
-		return err
+		return explainNetwork(err)
 	}
 	switch refused.Number {
 	case 1045, 1698: // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR

@@ -2,11 +2,11 @@ package account
 
 import (
 	"cmp"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"strconv"
 	"strings"
 
@@ -27,7 +27,7 @@ func postgresDialect() dialect {
 		lockExclusive: "SELECT pg_advisory_xact_lock(" + postgresLock + ")",
 		lockSchema:    "SELECT 1 FROM (SELECT pg_advisory_lock(" + postgresSchemaLock + ")) AS l",
 		unlockSchema:  "SELECT CASE WHEN pg_advisory_unlock(" + postgresSchemaLock + ") THEN 1 END",
-		lostRace:      postgresLostRace, broken: postgresBroken, explain: explainPostgres,
+		lostRace:      postgresLostRace, broken: postgresBroken, explain: explainPostgres, check: checkPostgres,
 	}
 }
 
@@ -39,6 +39,18 @@ const (
 
 func postgresLockNumbers(n int) string {
 	return "SELECT pg_advisory_xact_lock(n) FROM (VALUES (CAST(? AS bigint))" + strings.Repeat(", (CAST(? AS bigint))", n-1) + ") AS l (n)"
+}
+
+// checkPostgres refuses a database that cannot hold every name.
+func checkPostgres(ctx context.Context, pool *sql.DB) error {
+	var encoding string
+	if err := pool.QueryRowContext(ctx, "SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("its encoding is %s; create it with ENCODING 'UTF8' TEMPLATE template0", encoding)
+	}
+	return nil
 }
 
 func openPostgres(s location) (write, read *sql.DB, err error) {
@@ -56,6 +68,7 @@ func openPostgres(s location) (write, read *sql.DB, err error) {
 		"timezone":                            "UTC",
 		"default_transaction_isolation":       "read committed",
 		"default_transaction_read_only":       "off",
+		"default_transaction_deferrable":      "off",
 		"statement_timeout":                   strconv.FormatInt(statementTimeout.Milliseconds(), 10),
 		"lock_timeout":                        strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 		"idle_in_transaction_session_timeout": strconv.FormatInt(idleTxTimeout.Milliseconds(), 10),
@@ -102,11 +115,7 @@ func postgresBroken(err error) bool {
 func explainPostgres(err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
-		var unreachable *net.OpError
-		if errors.As(err, &unreachable) {
-			return fmt.Errorf("the server cannot be reached: %w", unreachable)
-		}
-		return err
+		return explainNetwork(err)
 	}
 	switch refused.Code {
 	case "28P01", "28000": // invalid_password, invalid_authorization_specification
