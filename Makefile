@@ -39,6 +39,10 @@ test: deps format vet lint race browser fuzz ## Install what the tests need, the
 bench: build ## Compare the gateway with the same Caddy without it
 	go run ./cmd/wxgate-bench
 
+.PHONY: schema-dump
+schema-dump: ## Dump the present schema for the tests of upgrades, with pg_dump, mariadb-dump and sqlite3
+	go test ./internal/account -run TestEveryReleasedSchemaIsBroughtUpToDate -args -dump
+
 .PHONY: fmt
 fmt: ## Format all Go files
 	gofmt -w .
