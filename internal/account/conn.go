@@ -163,10 +163,11 @@ func (c *conn) Close() error {
 			_ = s.prepared.Close() // a dead server has closed them
 		}
 	}
-	if err := c.Conn.Close(); err != nil && !(c.broken != nil && c.broken(err)) {
-		return err
+	err := c.Conn.Close()
+	if c.broken != nil {
+		return nil // a farewell that does not reach a server tells nothing
 	}
-	return nil
+	return err
 }
 
 // BeginTx implements driver.ConnBeginTx.
