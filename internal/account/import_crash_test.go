@@ -40,7 +40,7 @@ func movers(t *testing.T, n int) (name string, given []string) {
 	b := new(strings.Builder)
 	b.WriteString("user_id,openid,unionid,phone\n")
 	for i := range n {
-		unionID := fmt.Sprintf("x%05d", i*7%n)
+		unionID := fmt.Sprintf("x%05d", n-i)
 		guest := fmt.Sprintf("V%05d", i)
 		switch i % 40 {
 		case 1, 2:
@@ -85,7 +85,7 @@ func importUntil(t *testing.T, url, name, says string, n int) {
 // Killed wherever it is, an import that is run again ends as if it had never
 // been killed.
 func TestAnImportIsKilled(t *testing.T) {
-	name, given := movers(t, 2*importBatch+100)
+	name, given := movers(t, importBatch+301)
 	whole := newWorld(t, Rules{}, given...)
 	text, err := os.ReadFile(name)
 	must(t, err)
@@ -101,7 +101,7 @@ func TestAnImportIsKilled(t *testing.T) {
 			checkInvariants(t, w.db)
 		}
 		got := w.importFile(string(text), func(c *ImportConfig) { c.AppID = "wx1" })
-		if !got.Complete() || got.Users.Known < 2*importBatch || got.OpenIDs.Known < importBatch {
+		if !got.Complete() || got.Users.Known < importBatch || got.OpenIDs.Known == 0 {
 			t.Errorf("the last run: %+v", got.ImportReport)
 		}
 		diff(t, "stored", want, slices.Concat(w.people(), w.rawStored()))
