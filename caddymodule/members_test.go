@@ -74,16 +74,18 @@ func seeLink(rg *rig, in account.Input) account.Outcome {
 // Open Platform account.
 func TestOpenIDsStandInWhereUnionIDIsNone(t *testing.T) {
 	for block, want := range map[string]string{"": "401 false", " {\nunionid none\n}": "200 true"} {
-		rg := newRig(t)
-		rg.wechat.SetApp(wechattest.App{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}})
-		mustLoad(t, strings.Replace(rg.config("", "http://127.0.0.1:PORT {\nGATE\nreverse_proxy SHOP\n}\n"),
-			fmt.Sprintf("%q", testSecret), fmt.Sprintf("%q", testSecret)+block, 1))
-		li := rg.browser("li")
-		rg.get(li, "/goods")
-		got := fmt.Sprint(rg.fetch(li, "/me/orders", nil).StatusCode, " ", strings.Contains(rg.log(), "unionid is none"))
-		if got != want {
-			t.Errorf("%q: %s, want %s", block, got, want)
-		}
+		t.Run(want, func(t *testing.T) { // each with a database and a log of its own
+			rg := newRig(t)
+			rg.wechat.SetApp(wechattest.App{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}})
+			mustLoad(t, strings.Replace(rg.config("", "http://127.0.0.1:PORT {\nGATE\nreverse_proxy SHOP\n}\n"),
+				fmt.Sprintf("%q", testSecret), fmt.Sprintf("%q", testSecret)+block, 1))
+			li := rg.browser("li")
+			rg.get(li, "/goods")
+			got := fmt.Sprint(rg.fetch(li, "/me/orders", nil).StatusCode, " ", strings.Contains(rg.log(), "unionid is none"))
+			if got != want {
+				t.Errorf("%q: %s, want %s", block, got, want)
+			}
+		})
 	}
 }
 
