@@ -152,3 +152,40 @@ func TestAnImportedPhoneIsToldToCaches(t *testing.T) {
 		diff(t, "told of what is known", []Invalidation(nil), told)
 	})
 }
+
+// Who is merged or cancelled between the batches that store him and what hangs
+// on him gets nothing any more.
+func TestImportOfUsersWhoGoMeanwhile(t *testing.T) {
+	w := newWorld(t, Rules{})
+	lines := []string{"user_id,wxgate_kind,created,wxgate_merged_into,wxgate_merged_at,appid,openid"}
+	for i := range importBatch {
+		lines = append(lines, fmt.Sprintf("A%04d,member,%d,,,oa,o%04d", i, millis(epoch), i))
+	}
+	lines = append(lines, fmt.Sprintf("V1,guest,%d,A0001,%d,,", millis(epoch), millis(epoch)))
+	done := map[Progress]func() error{
+		{StageUsers, importBatch, importBatch + 1}: func() error {
+			_, err := w.db.Merge(t.Context(), w.rules, Merging{From: "A0001", To: "A0002"})
+			return err
+		},
+		{StageOpenIDs, 0, importBatch}: func() error {
+			_, err := w.db.Cancel(t.Context(), Cancelling{UserID: "A0003"})
+			return err
+		},
+	}
+	got := w.importFile(file(lines...), func(c *ImportConfig) {
+		c.Progress = func(p Progress) {
+			if f := done[p]; f != nil {
+				must(t, f())
+				delete(done, p)
+			}
+		}
+	})
+	diff(t, "said", []string{
+		"user_differs: lines [514] users [V1], without the user: he is merged into a user whom the file does not have",
+		"user_gone: lines [3] users [A0001] stored A0001, without the openid",
+		"user_gone: lines [5] users [A0003] stored A0003, without the openid",
+	}, got.problems[:3])
+	if len(done) > 0 || got.Users.New != importBatch || got.OpenIDs.New != importBatch-2 {
+		t.Errorf("%d are left to go; %+v", len(done), got.ImportReport)
+	}
+}
