@@ -35,6 +35,12 @@ import (
 //		verification_file <file>                  # repeatable
 //		official_account <appid>
 //		website          <appid>
+//		brand {
+//			name    <name>
+//			logo    <file>
+//			colour  <rrggbb>
+//			contact <text>
+//		}
 //		upstream_challenge on|off
 //		upstream_challenge redirect_to <path>
 //		upstream_login   on|off
@@ -97,7 +103,9 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.upstreamChallenge(to)
 	case "upstream_login":
 		return p.choice(&to.UpstreamLogin, "on", "off")
-	case "brand", "shadow", "mini_program":
+	case "brand":
+		return p.brand(to)
+	case "shadow", "mini_program":
 		p.skip(name)
 		return nil
 	default:
@@ -235,6 +243,28 @@ func (p *parser) claims(a *Assertion) error {
 		p.skip("claims phone")
 	}
 	return p.end()
+}
+
+func (p *parser) brand(to *Handler) error {
+	if err := p.openBlock(to.Brand != nil); err != nil {
+		return err
+	}
+	b := new(Brand)
+	to.Brand = b
+	return p.lines(func(name string) error {
+		switch name {
+		case "name":
+			return p.value("name <name>", &b.Name)
+		case "logo":
+			return p.value("logo <file>", &b.Logo)
+		case "colour":
+			return p.value("colour <rrggbb>", &b.Colour)
+		case "contact":
+			return p.value("contact <text>", &b.Contact)
+		default:
+			return p.unknown(name)
+		}
+	})
 }
 
 func (p *parser) cookie(to *Handler) error {

@@ -153,6 +153,13 @@ func siteEffects() []effect {
 			h := rg.shop.only(rg.t).header
 			return h.Get("X-User-Kind") + " " + h.Get("X-User-ID")
 		}, want: "member 4711"},
+		{name: "brand name", site: "brand {\nname \"Tea & Co\"\n}", see: seeLoginPage(`<p class="brand">Tea &amp; Co</p>`), want: "true"},
+		{name: "brand logo", site: "brand {\nlogo testdata/logo.svg\n}", see: seeLoginPage(`/wxgate/logo?v=`), want: "true"},
+		{name: "brand colour", site: "brand {\ncolour c8102e\n}", see: seeLoginPage(`:root{--go:#c8102e;--go-ink:#fff}`), want: "true"},
+		{name: "brand contact", site: "brand {\ncontact 400-123-4567\n}", see: func(rg *rig) string {
+			_, body := rg.get(rg.browser(""), "/wxgate/nothing")
+			return fmt.Sprint(strings.Contains(body, "400-123-4567"))
+		}, want: "true"},
 		{name: "assertion audience", site: "assertion {\naudience https://erp.example.com\n}", see: seeClaim("aud"), want: "https://erp.example.com"},
 		{name: "assertion ttl", site: "assertion {\nttl 60s\n}", see: func(rg *rig) string {
 			c := rg.member()
@@ -194,6 +201,14 @@ func seeStatus(path string) func(*rig) string {
 		var problem struct{ Code string }
 		_ = json.NewDecoder(resp.Body).Decode(&problem) // the shop answers without one
 		return fmt.Sprint(resp.StatusCode, " ", problem.Code)
+	}
+}
+
+// seeLoginPage says whether the login page holds a text.
+func seeLoginPage(text string) func(*rig) string {
+	return func(rg *rig) string {
+		_, body := rg.get(rg.browser("li"), "/wxgate/login")
+		return fmt.Sprint(strings.Contains(body, text))
 	}
 }
 

@@ -95,6 +95,9 @@ type Handler struct {
 	// `X-Wxgate-Logout: 1` that it has logged him out. Default: `off`.
 	UpstreamLogin string `json:"upstream_login,omitempty"`
 
+	// How the gateway's own pages show whose they are.
+	Brand *Brand `json:"brand,omitempty"`
+
 	options []byte // as configured, to be compared
 	site    *gate.Site
 	ttl     time.Duration
@@ -150,6 +153,9 @@ func (h *Handler) expand() error {
 	if h.Cookie == nil {
 		h.Cookie = new(Cookie)
 	}
+	if h.Brand == nil {
+		h.Brand = new(Brand)
+	}
 	if h.Headers == nil {
 		h.Headers = new(Headers)
 	}
@@ -170,6 +176,10 @@ func (h *Handler) expand() error {
 	e.text("assertion audience", &h.Assertion.Audience)
 	e.text("cookie domain", &h.Cookie.Domain)
 	e.text("upstream_challenge redirect_to", &h.UpstreamRedirectTo)
+	e.text("brand name", &h.Brand.Name)
+	e.text("brand logo", &h.Brand.Logo)
+	e.text("brand colour", &h.Brand.Colour)
+	e.text("brand contact", &h.Brand.Contact)
 	e.texts("keep_headers", h.KeepHeaders)
 	e.texts("return_origins", h.ReturnOrigins)
 	e.texts("verification_file", h.VerificationFiles)
@@ -218,12 +228,16 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 			return gate.Config{}, fmt.Errorf("assertion claims: %q is none of: openid, unionid", c)
 		}
 	}
+	brand, err := h.Brand.load()
+	if err != nil {
+		return gate.Config{}, err
+	}
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
 		OfficialAccount: official, Website: website, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
-		Upstream: h.upstream, CacheSalt: app.salt,
+		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt,
 	}, nil
 }
 

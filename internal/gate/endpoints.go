@@ -69,6 +69,8 @@ func endpointOf(path string) (endpoint, bool) {
 		return endpoint{get: (*Site).healthz}, true
 	case "/readyz":
 		return endpoint{get: (*Site).readyz}, true
+	case logoPath:
+		return endpoint{get: (*Site).logo}, true
 	case scriptPath:
 		return endpoint{get: (*Site).script}, true
 	}

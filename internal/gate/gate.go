@@ -51,6 +51,7 @@ type Config struct {
 	Website         wechat.App // for QR codes elsewhere; zero: none
 	Account         account.Rules
 	Upstream        Upstream
+	Brand           Brand
 	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
 	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000
 	StaleFor        time.Duration // how long cached users outlive a lost database; default 10 minutes
@@ -198,7 +199,10 @@ func New(cfg Config, deps Deps) (*Site, error) {
 	if host := s.external.Hostname(); cfg.CookieDomain != "" && !strings.HasSuffix("."+host, "."+cfg.CookieDomain) {
 		return nil, fmt.Errorf("cookie domain %s does not cover %s: no browser would keep the session", cfg.CookieDomain, host)
 	}
-	if s.pages, err = newPages(s.origin() + s.cfg.Prefix); err != nil {
+	if err := cfg.Brand.check(); err != nil {
+		return nil, err
+	}
+	if s.pages, err = newPages(s.origin()+s.cfg.Prefix, cfg.Brand); err != nil {
 		return nil, err
 	}
 	s.names = s.cfg.Headers.canonical()

@@ -63,13 +63,14 @@ type pages struct {
 
 	script    []byte
 	scriptURL string
+	logoURL   string // empty: there is none
 }
 
 // scriptPath is where our one script is, below the prefix.
 const scriptPath = "/page.js"
 
 // newPages reads pages whose forms speak with the endpoints below base.
-func newPages(base string) (*pages, error) {
+func newPages(base string, brand Brand) (*pages, error) {
 	p := &pages{tags: []string{"zh-Hans", "en"}}
 	var tags []language.Tag
 	for _, tag := range p.tags {
@@ -89,6 +90,7 @@ func newPages(base string) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
+	style = append(style, brand.style()...)
 	p.tmpl, err = template.New("page.html").
 		Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}).
 		ParseFS(pageFiles, "pages/page.html")
@@ -103,6 +105,9 @@ func newPages(base string) (*pages, error) {
 	sum = sha256.Sum256(style)
 	p.csp[0] = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+	if p.logoURL = brand.logoURL(base); p.logoURL != "" {
+		p.csp[0] += "; img-src " + base + logoPath
+	}
 	p.csp[1] = p.csp[0] + "; script-src " + base + scriptPath + "; connect-src " + base + "/phone " + base + "/phone/code"
 	return p, nil
 }
@@ -118,6 +123,7 @@ func (p *pages) text(lang int, key string) string { return p.texts[lang][key] }
 
 type pageData struct {
 	Lang, Title, Note, Detail, Code, CodeLabel string
+	Name, Logo, Contact, ContactLabel          string // of the shop
 	Text                                       []string
 	Form                                       *formData
 	Facts                                      []fact
@@ -155,8 +161,7 @@ func (s *Site) formData(f *form, lang int) *formData {
 func (s *Site) script(w http.ResponseWriter, r *http.Request, _ *Visit) {
 	h := w.Header()
 	h.Set("Content-Type", "text/javascript; charset=utf-8")
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	h.Set("X-Content-Type-Options", "nosniff")
+	immutable(h)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(s.pages.script)
 	}
@@ -170,6 +175,10 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		Note: p.text(lang, "note."+string(pg.Code)),
 		Text: strings.Split(p.text(lang, "text."+pg.Key), "\n"),
 		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Form: s.formData(pg.Form, lang),
+	}
+	data.Name, data.Logo = s.cfg.Brand.Name, p.logoURL
+	if pg.Code != "" || pg.Status >= http.StatusBadRequest {
+		data.Contact, data.ContactLabel = s.cfg.Brand.Contact, p.text(lang, "label.contact")
 	}
 	posts := false
 	for _, a := range pg.Actions {
