@@ -40,7 +40,11 @@ func TestFromTheFirstPageToAPaidOrderAsAMemberInTwoTaps(t *testing.T) {
 
 	li.fillCart().enter("#note", "第一单").tap(".checkout button.wide")
 	li.mustSay("h1", texts(t, "zh-CN")["title.form_needs_login"])
-	li.tap("nav a").atPath("/wxgate/login").tap(primary)
+	li.back().at("/cart")
+	if note := read[string](li, `document.querySelector("#note").value`); note != "第一单" {
+		t.Errorf("the form holds %q, want what was filled in", note)
+	}
+	li.tap(".checkout button.wide").tap("nav a").atPath("/wxgate/login").tap(primary)
 	li.see(accept).tap(accept)
 	number := li.order("第一单")
 	li.isPaid(number).see(memberSign)

@@ -33,6 +33,7 @@ func wechatPages() []view {
 	const login = "/wxgate/login?return_to=%2Fme%2Forders"
 	return []view{
 		{key: "login", device: inWeChat(""), reach: visit("/me/orders")},
+		{key: "login", name: "login_by_night", device: atNight(inWeChat("")), reach: visit("/me/orders")},
 		{key: "login", name: "login_refused", device: inWeChat(""), reach: visit(login + "&code=refused")},
 		{key: "login_elsewhere", device: onPhone(), reach: visit("/me/orders")},
 		{key: "login_snapshot", device: inWeChat(""), reach: func(v *visitor) {
@@ -40,7 +41,7 @@ func wechatPages() []view {
 			v.open("/me/orders")
 		}},
 		{key: "form_needs_login", device: inWeChat(""), reach: func(v *visitor) {
-			v.open("/").tap("ul.goods button").tap(".checkout button.wide")
+			v.fillCart().tap(".checkout button.wide")
 		}},
 		{key: "cookies_missing", device: inWeChat(""), reach: func(v *visitor) {
 			v.open("/me/orders").tap(primary).see(accept)
@@ -85,8 +86,9 @@ func phonePages() []view {
 	pages := []view{
 		{key: "login", name: "login_or_phone", device: inWeChat(""), reach: visit("/me/orders")},
 		{key: "login_scan", device: atDesk(), reach: visit("/me/orders")},
-		{key: "login_phone", device: onPhone(), reach: visit("/me/orders")},
+		{key: "login_phone", device: onPhone(), reach: visit("/wxgate/login?return_to=%2Fme%2Forders&code=unionid_changed")},
 		{key: "phone_login", device: inWeChat(""), reach: visit(phone)},
+		{key: "phone_login", name: "phone_login_by_night", device: atNight(inWeChat("")), reach: visit(phone)},
 		{key: "phone_login", name: "phone_login_wrong", device: inWeChat(""), reach: func(v *visitor) {
 			v.open(phone).enter("#phone", "138001").press("#send").see("#said")
 		}},
@@ -104,7 +106,7 @@ func phonePages() []view {
 			v.logInWithWeChat().open(phone)
 		}},
 		{key: "form_needs_phone", device: inWeChat(""), reach: func(v *visitor) {
-			v.logInWithWeChat().open("/").tap("ul.goods button").tap(".checkout button.wide")
+			v.logInWithWeChat().fillCart().tap(".checkout button.wide")
 		}},
 		{key: "phone_change", device: inWeChat(""), reach: func(v *visitor) {
 			v.logInWithWeChat().open(phone).provePhone(v.w.newPhone()).open(phone + "&change=1")
@@ -125,6 +127,53 @@ func phonePages() []view {
 		pages = append(pages, view{key: refusal, device: inWeChat(""), reach: visit(phone + "&code=" + refusal)})
 	}
 	return pages
+}
+
+// accountPages are those on which a member looks after his own account.
+func accountPages() []view {
+	const account, merge = "/wxgate/account?return_to=%2F", "/wxgate/merge?return_to=%2F"
+	const unbind, cancel = "nav a[href*='/unbind']", "nav a[href*='/cancel']"
+	two := func(v *visitor) { // another account has a phone
+		phone := v.w.newPhone()
+		v.w.visitorOf(v.t, onPhone()).open("/wxgate/phone?return_to=%2F").provePhone(phone).see(memberSign)
+		v.w.restart() // codes for one phone are a minute apart
+		v.logInWithWeChat().open(merge).provePhone(phone)
+	}
+	return []view{
+		{key: "account", device: inWeChat(""), reach: func(v *visitor) { v.logInWithWeChat().open(account) }},
+		{key: "unbind", device: inWeChat(""), reach: func(v *visitor) { v.logInWithWeChat().open(account).tap(unbind) }},
+		{key: "last_credential", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open(account).tap(unbind).tap("nav form button")
+		}},
+		{key: "unbound", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open("/wxgate/phone?return_to=%2F").provePhone(v.w.newPhone())
+			v.open(account).tap(unbind).tap("nav form button")
+		}},
+		{key: "cancel", device: inWeChat(""), reach: func(v *visitor) { v.logInWithWeChat().open(account).tap(cancel) }},
+		{key: "cancelled", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open(account).tap(cancel).tap("nav form button")
+		}},
+		{key: "merge_phone", device: inWeChat(""), reach: func(v *visitor) { v.logInWithWeChat().open(merge) }},
+		{key: "merge_wechat", device: inWeChat(""), reach: two},
+		{key: "one_account", device: inWeChat(""), reach: func(v *visitor) {
+			v.logInWithWeChat().open(merge).provePhone(v.w.newPhone()).tap(primary)
+		}},
+		{key: "merge", device: inWeChat(""), reach: func(v *visitor) {
+			two(v)
+			v.tap(primary)
+		}},
+		{key: "merged", device: inWeChat(""), reach: func(v *visitor) {
+			two(v)
+			v.tap(primary).tap("nav form button")
+		}},
+		{key: "two_wechats", device: inWeChat(""), reach: func(v *visitor) {
+			phone, other := v.w.newPhone(), inWeChat("other "+v.device.person)
+			v.w.wechat.AddPerson(wechattest.Person{Name: other.person})
+			v.w.visitorOf(v.t, other).logInWithWeChat().open("/wxgate/phone?return_to=%2F").provePhone(phone)
+			v.w.restart()
+			v.logInWithWeChat().open(merge).provePhone(phone).tap(primary)
+		}},
+	}
 }
 
 // websitePages are those of a shop with a website app alone.
@@ -151,6 +200,7 @@ func shops() map[string]struct {
 	}{
 		"official account": {setting{official + "first_login wechat\n", login + "login /orders\n"}, wechatPages()},
 		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n"}, phonePages()},
+		"accounts":         {setting{official + website + smsByWebhook + "first_login wechat\n", login}, accountPages()},
 		"website":          {setting{website + "first_login wechat\n", login}, websitePages()},
 	}
 }

@@ -2,11 +2,17 @@ package browsertest
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/chromedp/cdproto/page"
 )
@@ -14,12 +20,13 @@ import (
 // takePictures takes the page in view on a phone and on a desktop.
 func (v *visitor) takePictures(name string) {
 	v.t.Helper()
+	before := v.device
+	port := v.w.base[strings.LastIndexByte(v.w.base, ':'):] // another in each run
+	v.eval(fmt.Sprintf(`for (const e of document.querySelectorAll(".detail")) e.textContent = e.textContent.replaceAll(%q, "")`, port))
 	for size, d := range map[string]device{"phone": onPhone(), "desktop": atDesk()} {
-		d.agent, d.language, d.person = v.device.agent, v.device.language, v.device.person
-		v.become(d).takePicture(name + "-" + size)
-		d.dark = true
-		v.become(d).takePicture(name + "-" + size + "-dark")
+		v.moveTo(device{agent: before.agent, dark: before.dark, width: d.width, height: d.height, touch: d.touch}).takePicture(name + "-" + size)
 	}
+	v.become(before)
 }
 
 func (v *visitor) takePicture(name string) {
@@ -39,34 +46,21 @@ func (v *visitor) takePicture(name string) {
 	}
 }
 
-// fewerColours makes a picture of our pages, which have few colours and many
-// shades at the edges of letters, smaller: the more of the shades share one
-// colour, until all fit into one byte.
+// fewerColours makes a picture of our pages smaller, which have few colours and
+// many shades of them at the edges of letters: the most frequent stay what they
+// are, and the others become what is nearest.
 func fewerColours(full image.Image) image.Image {
-	for lost := uint(0); ; lost++ {
-		box := full.Bounds()
-		places := map[color.RGBA]uint8{}
-		small := image.NewPaletted(box, nil)
-		for y := box.Min.Y; y < box.Max.Y && len(places) <= 256; y++ {
-			for x := box.Min.X; x < box.Max.X; x++ {
-				c := coarser(color.RGBAModel.Convert(full.At(x, y)).(color.RGBA), lost)
-				place, known := places[c]
-				if !known {
-					place = uint8(len(places))
-					places[c] = place
-					small.Palette = append(small.Palette, c)
-				}
-				small.SetColorIndex(x, y, place)
-			}
-		}
-		if len(places) <= 256 {
-			return small
+	box := full.Bounds()
+	pixels := map[color.Color]int{}
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			pixels[full.At(x, y)]++
 		}
 	}
-}
-
-// coarser rounds a colour to steps of 1<<lost.
-func coarser(c color.RGBA, lost uint) color.RGBA {
-	round := func(v uint8) uint8 { return uint8(min(255, (uint(v)+1<<lost>>1)>>lost<<lost)) }
-	return color.RGBA{R: round(c.R), G: round(c.G), B: round(c.B), A: 255}
+	palette := slices.SortedFunc(maps.Keys(pixels), func(a, b color.Color) int {
+		return cmp.Or(pixels[b]-pixels[a], strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	small := image.NewPaletted(box, palette[:min(len(palette), 64)])
+	draw.Draw(small, box, full, box.Min, draw.Src)
+	return small
 }

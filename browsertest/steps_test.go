@@ -81,10 +81,11 @@ func (v *visitor) leftWeChat() *visitor {
 	return v
 }
 
-// fillCart puts something into the cart and goes there.
+// fillCart puts something into the cart and goes there. It waits for what the
+// shop's script adds at the top, which moves everything below.
 func (v *visitor) fillCart() *visitor {
 	v.t.Helper()
-	return v.open("/").tap("ul.goods li:first-child button").at("/cart")
+	return v.open("/").see("#summary").tap("ul.goods li:first-child button").at("/cart")
 }
 
 // order places an order from the cart and returns its number.

@@ -48,6 +48,12 @@ func atDesk() device {
 	return device{agent: wechattest.OrdinaryUserAgent, width: 1280, height: 800, language: "zh-CN"}
 }
 
+// atNight is a device that is set to dark colours.
+func atNight(d device) device {
+	d.dark = true
+	return d
+}
+
 // visitor is a tab of somebody's browser.
 type visitor struct {
 	t        *testing.T
@@ -56,6 +62,7 @@ type visitor struct {
 	device   device
 	arrivals *arrivals
 	taps     int // on our own pages
+	entered  int // fields there
 }
 
 // visitor opens a browser without cookies.
@@ -193,6 +200,7 @@ func (v *visitor) tap(selector string) *visitor {
 func (v *visitor) press(selector string) *visitor {
 	v.t.Helper()
 	v.see(selector)
+	v.wait(selector+" to be in use", fmt.Sprintf("!document.querySelector(%q).disabled", selector))
 	if v.onOurPage() {
 		v.taps++
 	}
@@ -217,14 +225,18 @@ func (v *visitor) enter(selector, text string) *visitor {
 	v.t.Helper()
 	v.see(selector)
 	v.eval(fmt.Sprintf(`{const field = document.querySelector(%q); field.focus(); field.select()}`, selector))
+	if v.onOurPage() {
+		v.entered++
+	}
 	send(v, input.InsertText, input.InsertTextParams{Text: text})
 	return v
 }
 
-// onOurPage reports whether the page in view is the gateway's.
+// onOurPage reports whether the page in view is the gateway's. In place of a
+// form's answer it has the address of the form.
 func (v *visitor) onOurPage() bool {
 	v.t.Helper()
-	return strings.HasPrefix(v.url(), v.w.base+"/wxgate/")
+	return v.holds(`location.hostname === "shop.test" && document.querySelector("meta[name=robots][content=noindex]") !== null`)
 }
 
 // leave does what makes the page give way to another, and waits until that is
@@ -318,11 +330,22 @@ func (v *visitor) url() string {
 	return read[string](v, "location.href")
 }
 
-// text returns what an element shows.
+// text waits until the page shows an element and returns what that says.
 func (v *visitor) text(selector string) string {
 	v.t.Helper()
-	v.see(selector)
-	return strings.TrimSpace(read[string](v, fmt.Sprintf("document.querySelector(%q).innerText", selector)))
+	said := ""
+	waitForOr(v.t, func() bool {
+		ctx, cancel := context.WithTimeout(v.ctx, patience)
+		defer cancel()
+		shown, err := chromedp.Run(ctx, chromedp.Evaluate[*string](fmt.Sprintf(
+			`(element => element?.checkVisibility() ? element.innerText : null)(document.querySelector(%q))`, selector)))
+		if err != nil || shown == nil {
+			return false
+		}
+		said = strings.TrimSpace(*shown)
+		return true
+	}, func() { v.fail(selector) })
+	return said
 }
 
 // lastURL and lastText tell of a page in the message of a failure.

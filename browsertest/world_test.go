@@ -183,6 +183,13 @@ func (w *world) stop() {
 	}
 }
 
+// restart ends the gateway and starts it again.
+func (w *world) restart() {
+	w.t.Helper()
+	w.stop()
+	w.start()
+}
+
 // client reaches the gateway as programs do, such as the payment provider's.
 func (w *world) client() *http.Client {
 	address := strings.Replace(strings.TrimPrefix(w.base, "https://"), "shop.test", "127.0.0.1", 1)
