@@ -194,12 +194,13 @@ func shops() map[string]struct {
 } {
 	official, website := "official_account "+accountID+" account-secret\n", "website "+websiteID+" website-secret\n"
 	const login = "login /me/* /api/me/*\n"
+	const brand = "brand {\n\tname 山野杂货\n\tlogo LOGO\n\tcolour a8321f\n\tcontact 400-800-1234\n}\n"
 	return map[string]struct {
 		setting setting
 		views   []view
 	}{
 		"official account": {setting{official + "first_login wechat\n", login + "login /orders\n"}, wechatPages()},
-		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n"}, phonePages()},
+		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n" + brand}, phonePages()},
 		"accounts":         {setting{official + website + smsByWebhook + "first_login wechat\n", login}, accountPages()},
 		"website":          {setting{website + "first_login wechat\n", login}, websitePages()},
 	}

@@ -71,13 +71,17 @@ func newWorld(t *testing.T, s setting) *world {
 	t.Cleanup(shopServer.Close)
 	t.Cleanup(phones.Close)
 
+	logo, err := filepath.Abs("../cmd/wxgate-sandbox/shop/static/icon.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
 	port := freePort(t)
 	w.base, w.platform = "https://shop.test:"+port, "https://wechat.test:"+port
 	config := strings.NewReplacer(
 		"BASE", w.base, "OTHER", "https://other.test:"+port, "PLATFORM", w.platform, "DIR", w.dir, "API", w.wechat.URL,
 		"SHOP", strings.TrimPrefix(shopServer.URL, "http://"),
 		"\t\tAPP\n", s.app, "\t\tSITE\n", s.site,
-		"PHONES", phones.URL,
+		"PHONES", phones.URL, "LOGO", logo,
 	)
 	// Twice: the settings name places too.
 	text := config.Replace(config.Replace(caddyfile))
