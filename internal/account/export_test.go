@@ -215,6 +215,24 @@ func TestImportOfAnotherGatewaysExport(t *testing.T) {
 	}
 }
 
+// Who was merged into somebody who is left out must not answer to whoever has
+// that id here, nor end the import where nobody has it.
+func TestImportOfThoseWhoWereMergedIntoSomebodyLeftOut(t *testing.T) {
+	const without = ", without the user: "
+	w := newWorld(t, Rules{}, "member U1", "member U2", "merged U2 U1", "member 1000000500", "guest V1 1", "merged V1 1000000500")
+	file := exported(t, w.db, NDJSON, false)
+	other := newWorld(t, Rules{}, "member U1")
+	other.exec(`UPDATE wxgate_user SET created = created + 1`)
+	got := other.importFile(file)
+	diff(t, "said", []string{
+		"id_reserved: lines [1] users [1000000500]" + without + (&IDBlockError{ID: "1000000500", Start: 1000000000}).Error(),
+		"user_differs: lines [2] users [U1] stored U1" + without + "he was created at another time here, so he is somebody else",
+		"user_differs: lines [3] users [U2]" + without + "he is merged into a user whom the file does not have, or who is left out",
+		"user_differs: lines [4] users [V1]" + without + "he is merged into a user whom the file does not have, or who is left out",
+	}, got.problems)
+	diff(t, "people", []string{"U1 member"}, other.people())
+}
+
 // What only an export has is read by its own names, so that no column of a
 // shop's is taken for it.
 func TestColumnsOfAnExport(t *testing.T) {
@@ -245,13 +263,13 @@ func TestColumnsOfAnExport(t *testing.T) {
 		"merged into nobody": {
 			rows: []string{"U1,member,U2,1714521600,,,,,,"},
 			problems: []string{
-				"user_differs: lines [2] users [U1], without the user: he is merged into a user whom the file does not have",
+				"user_differs: lines [2] users [U1], without the user: he is merged into a user whom the file does not have, or who is left out",
 			},
 		},
 		"merged in two hops": {
 			rows: []string{"U1,member,U2,1714521600,,,,,,", "U2,member,U3,1970-01-01T00:00:00.001Z,,,,,,", "U3,member,,,,,,,,"},
 			problems: []string{
-				"user_differs: lines [2] users [U1], without the user: he is merged into a user whom the file does not have",
+				"user_differs: lines [2] users [U1], without the user: he is merged into a user whom the file does not have, or who is left out",
 			},
 			people: []string{"U2 member > U3", "U3 member"},
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,6 +47,7 @@ type batch struct {
 	waiting  int // openids without a unionid
 	problems []Problem
 	skipped  []int        // rows of the stage that are left out with all that hangs on them
+	leftOut  []string     // the ids of those that are users
 	links    []*openIDRow // for Link, when the transaction is over
 	blocks   blocks       // of the gateway's own ids
 }
@@ -162,7 +164,7 @@ func (im *importer) usersBatch(b *batch, people []*fileUser) error {
 		s := stored[p.id]
 		if !im.mayStand(b, p, s, stored[p.mergedInto]) {
 			b.first.LeftOut++
-			b.skipped = append(b.skipped, p.n)
+			b.skipped, b.leftOut = append(b.skipped, p.n), append(b.leftOut, p.id)
 			if p.phoneKey != "" {
 				b.phones.LeftOut++
 			}
@@ -204,8 +206,8 @@ func (im *importer) mayStand(b *batch, p *fileUser, s, target *storedUser) bool 
 		return false
 	case s == nil && reserved != nil:
 		return wrong(IDReserved, "", reserved.Error())
-	case s == nil && p.mergedInto != "" && (!p.targetIsHere || target != nil && target.mergedInto != ""):
-		return wrong(UserDiffers, "", "he is merged into a user whom the file does not have")
+	case s == nil && p.mergedInto != "" && (!p.targetIsHere || slices.Contains(b.leftOut, p.mergedInto) || target != nil && target.mergedInto != ""):
+		return wrong(UserDiffers, "", "he is merged into a user whom the file does not have, or who is left out")
 	case s == nil:
 		return true
 	case s.kind != p.kind:
