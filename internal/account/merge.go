@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -104,9 +105,23 @@ func (h holding) bindsScopeOf(o holding) bool {
 	return false
 }
 
+// bindsScopeTwice says whether he has two unionids of one scope, from a time when
+// that was wanted. They stay his, whoever he is.
+func (h holding) bindsScopeTwice() bool {
+	first := map[string]string{} // unionids by scope
+	for _, r := range h.rows {
+		id := r.weChat()
+		if id.unionID != "" && first[id.scope] != "" && first[id.scope] != id.unionID {
+			return true
+		}
+		first[id.scope] = cmp.Or(id.unionID, first[id.scope])
+	}
+	return false
+}
+
 func (c *change) mergeMembers(rules Rules, p mergePlan, by By) error {
 	from, to := p.from.who, p.to.who
-	exclusive := sql.NullString{String: to.id, Valid: rules.Linking != ManyUnionIDs}
+	exclusive := sql.NullString{String: to.id, Valid: rules.Linking != ManyUnionIDs && !p.from.bindsScopeTwice()}
 	err := c.exec(`UPDATE wxgate_unionid SET user_id = ?, exclusive_user_id = ? WHERE user_id = ?`, to.id, exclusive, from.id)
 	if err != nil {
 		return fmt.Errorf("moving unionids: %w", err)

@@ -36,6 +36,9 @@ func TestMerge(t *testing.T) {
 		{"a unionid and an imported row of the same app", Rules{}, []string{"member U1", "identity oa x X U1", "member U2", "imported oa y U2"},
 			Merging{From: "U2", To: "U1"}, merged, []string{"oa x X U1", "oa y - U1"}},
 		{"two unionids under many_unionids", many, clash, Merging{From: "U2", To: "U1"}, merged, []string{"oa x X U1", "oa y Y U1"}},
+		{"a loser who has two from before the policy was one_to_one", many,
+			[]string{"member U1", "member U2", "identity oa x X U2", "identity mp z X U2", "identity oa y Y U2", "one_to_one"},
+			Merging{From: "U2", To: "U1"}, merged, []string{"mp z X U1", "oa x X U1", "oa y Y U1"}},
 		{"who is one already", Rules{}, []string{"member U1", "member U2", "merged U2 U1"}, Merging{From: "U2", To: "U1"}, "U1, ok", nil},
 		{"himself", Rules{}, apart, Merging{From: "U1", To: "U1"}, "U1, ok", nil},
 
