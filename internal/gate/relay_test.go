@@ -391,3 +391,18 @@ func TestTicketIsATypeOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// C4 at a callback host: a browser that keeps no cookies is told, and goes on at
+// the shop.
+func TestBrowserWithoutCookiesIsToldAtTheCallbackHost(t *testing.T) {
+	rg := newRelayRig(t)
+	b := rg.at(rg.wechatBrowser(accepting("li")))
+	b.client.Jar = nil
+	got := b.get(shopHost + "/goods?x=1")
+	if got.Request.URL.Host != "login.test" || !strings.Contains(got.body, `href="`+shopHost+`/goods?x=1&amp;wxgate=guest"`) {
+		t.Fatalf("at %s:\n%s", got.Request.URL, got.body)
+	}
+	if got := b.get(shopHost + "/goods?x=1&wxgate=guest"); got.body != "shop /goods" {
+		t.Errorf("at %s:\n%s", got.Request.URL, got.body)
+	}
+}
