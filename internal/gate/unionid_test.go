@@ -173,3 +173,19 @@ func TestSnapshotPageGetsAHintWhereverItLeads(t *testing.T) {
 		})
 	}
 }
+
+// A member who was asked and then verifies his phone is not asked again on that
+// day; the question was about this WeChat account and no other.
+func TestSuccessorRemembersWhatItsWeChatAccountWasAsked(t *testing.T) {
+	rg := newRig(t)
+	old := &session.Session{AppID: testAppID, OpenID: "o1", AskedAt: 5, ConsentedAt: 7}
+	for openid, want := range map[string]int64{"": 5, "o1": 5, "o2": 0} {
+		e := earned{Outcome: account.Outcome{UserID: "70", Kind: account.Member}, risen: true}
+		if openid != "" {
+			e.proved.AppID, e.proved.OpenID = testAppID, openid
+		}
+		if next := rg.site.successor(old, e); next.AskedAt != want || (next.ConsentedAt != 0) != (want != 0) {
+			t.Errorf("after %q: asked at %d, consented at %d", openid, next.AskedAt, next.ConsentedAt)
+		}
+	}
+}
