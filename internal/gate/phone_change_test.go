@@ -50,11 +50,11 @@ func TestPhoneIsChangedWithTheOldOne(t *testing.T) {
 	if page = b.get(changeMe); !strings.Contains(page.body, `id="phone"`) || !strings.Contains(page.body, `data-next="/me?tab=phone"`) {
 		t.Fatalf("the second page:\n%s", page.body)
 	}
-	old := b.cookies()["wxgate"]
+	old := b.sessionID()
 	if got := rg.change(b, newPhone); got.StatusCode != http.StatusOK {
 		t.Fatalf("the new phone: %d %s", got.StatusCode, got.body)
 	}
-	if rg.phoneNow(b) != newPhone || b.who() != before || b.cookies()["wxgate"] == old {
+	if rg.phoneNow(b) != newPhone || b.who() != before || b.sessionID() == old {
 		t.Errorf("%s has %s", b.who(), rg.phoneNow(b))
 	}
 	if page = b.get(changeMe); strings.Contains(page.body, `id="phone"`) {

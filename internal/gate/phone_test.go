@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/limit"
@@ -276,6 +277,16 @@ func TestMemberWithoutPhoneLogsInByWeChatAlone(t *testing.T) {
 	}
 }
 
+// sessionID is the id of the browser's session.
+func (b *browser) sessionID() string {
+	b.rg.t.Helper()
+	sess, ok := b.rg.keys.OpenSession(b.cookies()["wxgate"], time.Now())
+	if !ok {
+		b.rg.t.Fatal("the browser has no session")
+	}
+	return sess.ID
+}
+
 func TestPhoneLevelAsksAMemberForHisPhone(t *testing.T) {
 	rg := newPhoneRig(t, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChat })
 	b := rg.wechatBrowser(wechattest.Person{Name: "li", Consent: wechattest.Accept})
@@ -289,12 +300,12 @@ func TestPhoneLevelAsksAMemberForHisPhone(t *testing.T) {
 	if !is(got, http.StatusUnauthorized, "login_required") || !strings.Contains(got.body, `"need":"phone","login_url":"/wxgate/phone?return_to=%2Fcart%3Fx%3D1"`) {
 		t.Errorf("a script is told %d %s", got.StatusCode, got.body)
 	}
-	old := b.cookies()["wxgate"]
+	old := b.sessionID()
 	rg.verify(b, liPhone)
 	if m := rg.inbox.last(t); m.Purpose != "bind" {
 		t.Errorf("purpose %q", m.Purpose)
 	}
-	if b.cookies()["wxgate"] == old {
+	if b.sessionID() == old {
 		t.Error("the session is the one from before the phone was bound")
 	}
 	if got := b.get("/pay?order=7"); got.Request.URL.Path != "/pay" {
