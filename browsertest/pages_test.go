@@ -111,6 +111,9 @@ func phonePages() []view {
 		{key: "phone_change", device: inWeChat(""), reach: func(v *visitor) {
 			v.logInWithWeChat().open(phone).provePhone(v.w.newPhone()).open(phone + "&change=1")
 		}},
+		{key: "phone_change_elsewhere", device: onPhone(), reach: func(v *visitor) {
+			v.open(phone).provePhone(v.w.newPhone()).open(phone + "&change=1")
+		}},
 		{key: "phone_new", device: inWeChat(""), reach: func(v *visitor) {
 			v.logInWithWeChat().open(phone).provePhone(v.w.newPhone()).open(phone + "&change=1")
 			v.tap("nav a[href*='go=wechat']")
