@@ -20,7 +20,7 @@ STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/wxgate and bin/wxgate-sandbox
@@ -42,6 +42,10 @@ bench: build ## Compare the gateway with the same Caddy without it
 .PHONY: schema-dump
 schema-dump: ## Dump the present schema for the tests of upgrades, with pg_dump, mariadb-dump and sqlite3
 	go test ./internal/account -run TestEveryReleasedSchemaIsBroughtUpToDate -args -dump
+
+.PHONY: bench/account
+bench/account: deps ## Compare the account database with bare statements; fails where a bound is missed
+	go run ./cmd/wxgate-bench/account
 
 .PHONY: fmt
 fmt: ## Format all Go files

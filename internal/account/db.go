@@ -149,6 +149,20 @@ func (db *DB) meaning(ctx context.Context, err, of error) error {
 	return err
 }
 
+// readBriefly runs a few short reads. Waiting for a connection may be cancelled.
+// In an embedded database the reads may not: they are over before anybody could
+// stop them, and to be ready for that would take longer than they do.
+func (db *DB) readBriefly(ctx context.Context, read func(context.Context, querier) error) error {
+	if !db.embedded {
+		return read(ctx, db.read)
+	}
+	conn, err := db.read.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(context.WithoutCancel(ctx), conn), conn.Close())
+}
+
 // maxAttempts bounds a retry where the caller has no deadline, to some seconds
 // of waiting for the lock of another process.
 const maxAttempts = 50

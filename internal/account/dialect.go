@@ -28,6 +28,8 @@ type dialect struct {
 	// write see at each statement what is committed by then, so also what was
 	// committed while they waited for a lock.
 	reads, writes sql.TxOptions
+	// embedded says that the database runs in this process.
+	embedded bool
 	// locksRows is false where whoever writes has the whole database to himself.
 	locksRows bool
 	// check refuses a database that is not fit; nil: any is.

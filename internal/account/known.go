@@ -2,14 +2,22 @@ package account
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
+// knownSQL returns all in one column, a line each: with SQLite a row's columns
+// cost more than its lookup. No id has a line break in it, but for a unionid
+// that WeChat might think of.
 const knownSQL = `
-SELECT i.scope, i.unionid, u.id, u.kind, u.created, u.last_seen
+SELECT u.created || '
+' || u.last_seen || '
+' || u.kind || '
+' || u.id || '
+' || i.scope || '
+' || i.unionid
 FROM wxgate_identity i
 JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
 JOIN wxgate_user u ON u.id = n.user_id
@@ -23,20 +31,28 @@ func readKnown(ctx context.Context, q querier, c call) (*facts, error) {
 	if c.in.OpenID == "" || c.phone.key != "" || c.in.ShopUserID != "" {
 		return nil, nil
 	}
-	var own row
-	var created, seen int64
-	u := &user{stored: true}
-	err := q.QueryRowContext(ctx, knownSQL, c.in.AppID, c.in.OpenID).
-		Scan(&own.scope, &own.unionID, &u.id, &u.kind, &created, &seen)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, nil
-	case err != nil:
+	found, err := text(ctx, q, knownSQL, c.in.AppID, c.in.OpenID)
+	if err != nil {
 		return nil, fmt.Errorf("reading an identity: %w", err)
-	case c.in.UnionID != "" && own.unionIDKey != unionIDKey{"", c.in.UnionID}, c.in.UserID != "" && c.in.UserID != u.id:
+	}
+	lines := strings.SplitN(found, "\n", 6)
+	if len(lines) < 6 {
 		return nil, nil
 	}
-	u.created, u.lastSeen, own.userID = fromMillis(created), fromMillis(seen), u.id
+	u := &user{id: lines[3], kind: Kind(lines[2]), stored: true}
+	own := row{unionIDKey{lines[4], lines[5]}, u.id}
+	if c.in.UnionID != "" && own.unionIDKey != (unionIDKey{"", c.in.UnionID}) || c.in.UserID != "" && c.in.UserID != u.id {
+		return nil, nil
+	}
+	created, err := strconv.ParseInt(lines[0], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("reading an identity: %w", err)
+	}
+	seen, err := strconv.ParseInt(lines[1], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("reading an identity: %w", err)
+	}
+	u.created, u.lastSeen = fromMillis(created), fromMillis(seen)
 	u.unionIDs = []unionIDKey{own.unionIDKey}
 	f := &facts{
 		now: time.Now(), in: c.in, rules: c.rules,

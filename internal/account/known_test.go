@@ -1,6 +1,11 @@
 package account
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
 
 func TestWhoComesBackIsReadInOneStatement(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
@@ -40,6 +45,37 @@ func TestWhoComesBackIsReadInOneStatement(t *testing.T) {
 				}
 				w.checkKnown(c.in)
 			})
+		}
+	})
+}
+
+func TestAUnionIDWithALineBreakIsKnownAsItIs(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1")
+		const unionID = "X\nY\n"
+		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', ?, 'U1', 'U1')`, unionID)
+		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES ('oa', 'x', '', ?, 0)`, unionID)
+		f, err := readKnown(t.Context(), w.db.read, call{in: at("oa", "x")})
+		must(t, err)
+		if f.unionIDKey != (unionIDKey{"", unionID}) || f.ownerOf.id != "U1" {
+			t.Errorf("it is read as %+v, of %s", f.unionIDKey, f.ownerOf.id)
+		}
+	})
+}
+
+func TestALinkWaitsForAConnectionOnlyAsLongAsItMay(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1", "identity oa x X U1")
+		limit := w.db.read.Stats().MaxOpenConnections
+		for range limit {
+			conn, err := w.db.read.Conn(t.Context())
+			must(t, err)
+			t.Cleanup(func() { must(t, conn.Close()) })
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := w.db.Link(ctx, w.rules, at("oa", "x")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error is %v", err)
 		}
 	})
 }

@@ -62,7 +62,8 @@ func (d *dialect) lockNumber(o openID) int64 {
 }
 
 // lockAlone keeps every Link and every other operation out to the end of the
-// transaction. Operations are rare and look at what they like.
+// transaction. Operations are rare, short, and look at what they like; one that
+// is about many people is a chain of such transactions.
 func (db *DB) lockAlone(ctx context.Context, tx *sql.Tx) error {
 	if !db.locksRows {
 		return nil

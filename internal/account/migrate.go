@@ -44,8 +44,9 @@ func migrate(ctx context.Context, d dialect, pool *sql.DB) error {
 	for attempt := 1; ; attempt++ {
 		_, err = provider.Up(ctx)
 		// While another process migrates, the lock is busy, and then what it
-		// has made is there already; anything else will not go away.
-		race := err != nil && (d.lostRace(err) || errors.Is(err, errSchemaLocked) || d.lockSchema == "" && attempt < 5)
+		// has made is there already; or goose, which looks before it locks,
+		// sees its table without a row yet. Anything else will not go away.
+		race := err != nil && (d.lostRace(err) || errors.Is(err, errSchemaLocked) || attempt < 5)
 		if !race || ctx.Err() != nil || attempt == maxAttempts {
 			break
 		}

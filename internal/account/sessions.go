@@ -38,9 +38,11 @@ SELECT * FROM (
 func (db *DB) Resolve(ctx context.Context, ref SessionRef) (Resolved, error) {
 	now := time.Now()
 	var s standing
-	err := db.retry(ctx, func() (err error) {
-		s, err = db.standing(ctx, ref, now)
-		return err
+	err := db.retry(ctx, func() error {
+		return db.readBriefly(ctx, func(ctx context.Context, q querier) (err error) {
+			s, err = readStanding(ctx, q, ref, now)
+			return err
+		})
 	})
 	if err != nil {
 		return Resolved{}, fmt.Errorf("resolving a session: %w", err)
@@ -83,9 +85,9 @@ func (s *standing) served(id string) *user {
 	return nil
 }
 
-func (db *DB) standing(ctx context.Context, ref SessionRef, now time.Time) (s standing, err error) {
+func readStanding(ctx context.Context, q querier, ref SessionRef, now time.Time) (s standing, err error) {
 	sealed := sealedUnionID(ref.AppID, ref.OpenID, ref.UnionID)
-	rows, err := db.read.QueryContext(ctx, resolveSQL, ref.ID, ref.UserID, ref.UserID, sealed.scope, sealed.unionID,
+	rows, err := q.QueryContext(ctx, resolveSQL, ref.ID, ref.UserID, ref.UserID, sealed.scope, sealed.unionID,
 		ref.UserID, ref.UserID, millis(now.Add(-previousFor)))
 	if err != nil {
 		return s, err

@@ -16,7 +16,7 @@ import (
 
 func sqliteDialect() dialect {
 	return dialect{
-		name: "sqlite", goose: goose.DialectSQLite3, open: openSQLite, reads: sql.TxOptions{ReadOnly: true},
+		name: "sqlite", goose: goose.DialectSQLite3, open: openSQLite, embedded: true, reads: sql.TxOptions{ReadOnly: true},
 		lostRace: sqliteLostRace, explain: explainSQLite,
 	}
 }
@@ -58,7 +58,7 @@ func makeFile(path string) error {
 // looking at deadlines, so it waits briefly and retry does the rest.
 func sqlitePool(path, options string, connections int) (*sql.DB, error) {
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String() +
-		"?_pragma=busy_timeout(100)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" + options
+		"?_pragma=busy_timeout(100)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=mmap_size(1073741824)" + options
 	inner, err := sqlite.NewConnector(dsn)
 	if err != nil {
 		return nil, err

@@ -82,18 +82,25 @@ func Shared(t testing.TB, e Engine) *Server {
 // is on disk.
 func Start(t testing.TB, e Engine) *Server {
 	t.Helper()
-	s, err := start(e, true)
+	s, err := Run(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = s.sql.Close()
-		s.process.remove()
-	})
+	t.Cleanup(s.Close)
 	return s
 }
 
-func start(e Engine, durable bool) (*Server, error) {
+// Run is Start for a program that is no test, which has to Close the server.
+// Options go to the server's command line.
+func Run(e Engine, options ...string) (*Server, error) { return start(e, true, options...) }
+
+// Close ends the server and removes what it has kept.
+func (s *Server) Close() {
+	_ = s.sql.Close()
+	s.process.remove()
+}
+
+func start(e Engine, durable bool, options ...string) (*Server, error) {
 	install := installPostgres
 	if e == MariaDB {
 		install = installMariaDB
@@ -104,6 +111,7 @@ func start(e Engine, durable bool) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("installing %s: %w", e, err)
 		}
+		p.args = append(p.args, options...)
 		s := &Server{engine: e, process: p}
 		if last = s.begin(); last == nil {
 			return s, nil
@@ -180,14 +188,26 @@ func (s *Server) Database(t testing.TB) string {
 // Create is Database for one that goes with the server, to be used again.
 func (s *Server) Create(t testing.TB) string {
 	t.Helper()
-	name := "t" + strconv.FormatInt(s.made.Add(1), 10)
-	if s.engine == Postgres {
-		s.Exec(t, "CREATE DATABASE "+name+" OWNER "+user)
-		return s.url(user, name)
+	made, err := s.Make()
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.Exec(t, "CREATE DATABASE "+name)
-	s.Exec(t, "GRANT ALL ON "+name+".* TO "+user+"@'127.0.0.1'")
-	return s.url(user, name)
+	return made
+}
+
+// Make is Create for a program that is no test.
+func (s *Server) Make() (databaseURL string, err error) {
+	name := "t" + strconv.FormatInt(s.made.Add(1), 10)
+	queries := []string{"CREATE DATABASE " + name + " OWNER " + user}
+	if s.engine == MariaDB {
+		queries = []string{"CREATE DATABASE " + name, "GRANT ALL ON " + name + ".* TO " + user + "@'127.0.0.1'"}
+	}
+	for _, q := range queries {
+		if _, err := s.sql.Exec(q); err != nil {
+			return "", fmt.Errorf("%s: %w", q, err)
+		}
+	}
+	return s.url(user, name), nil
 }
 
 // Connections counts the connections to a database.

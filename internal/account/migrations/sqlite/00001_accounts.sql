@@ -11,10 +11,11 @@ CREATE TABLE wxgate_user (
 	merged_at     INTEGER,
 	cancelled     INTEGER,
 	sessions_from INTEGER,                   -- sessions issued before are dead
-	phone_key     TEXT UNIQUE,               -- finds the phone; released by a merge and a cancellation
+	phone_key     TEXT,                      -- finds the phone; released by a merge and a cancellation
 	phone_sealed  TEXT,
 	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX wxgate_user_phone ON wxgate_user (phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX wxgate_user_merged_into ON wxgate_user (merged_into) WHERE merged_into IS NOT NULL;
 
 -- The user hangs on the unionid, so that one unionid cannot have two. Scope is
@@ -61,7 +62,7 @@ CREATE INDEX wxgate_visitor_guest ON wxgate_visitor (guest_id);
 CREATE TABLE wxgate_event (
 	written INTEGER PRIMARY KEY AUTOINCREMENT,
 	seq     INTEGER UNIQUE,
-	id      TEXT NOT NULL UNIQUE,
+	id      TEXT NOT NULL,
 	type    TEXT NOT NULL,
 	subject TEXT NOT NULL,
 	time    INTEGER NOT NULL,

@@ -25,7 +25,7 @@ CREATE TABLE `wxgate_assertion_key` (
 LOCK TABLES `wxgate_assertion_key` WRITE;
 /*!40000 ALTER TABLE `wxgate_assertion_key` DISABLE KEYS */;
 INSERT INTO `wxgate_assertion_key` VALUES
-('k','ES256','sealed',1700000000000,1700000000000,4950952228516);
+('k','ES256','sealed',1700000000000,1700000000000,4950954036483);
 /*!40000 ALTER TABLE `wxgate_assertion_key` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_conflict`;
@@ -52,7 +52,7 @@ CREATE TABLE `wxgate_conflict` (
 LOCK TABLES `wxgate_conflict` WRITE;
 /*!40000 ALTER TABLE `wxgate_conflict` DISABLE KEYS */;
 INSERT INTO `wxgate_conflict` VALUES
-('GVR37PVFNUW7GYA7B7N5NJP4JW','wechat_bound_to_other_user','U1\nY\nU2','unionid\nU1\nY','wechat_bound_to_other_user\nU1\nY\nU2','oa','y',1795278628519,NULL);
+('O4QOTMVEXPLVJYRAFGYAT3U3G2','wechat_bound_to_other_user','U1\nY\nU2','unionid\nU1\nY','wechat_bound_to_other_user\nU1\nY\nU2','oa','y',1795280436486,NULL);
 /*!40000 ALTER TABLE `wxgate_conflict` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_data_key`;
@@ -68,7 +68,7 @@ CREATE TABLE `wxgate_data_key` (
 LOCK TABLES `wxgate_data_key` WRITE;
 /*!40000 ALTER TABLE `wxgate_data_key` DISABLE KEYS */;
 INSERT INTO `wxgate_data_key` VALUES
-(1,'first:7fba2c51a58af5db927b4d0b1a936e8771482f518a8e7a0d1478de6ae94fcb7b',1795278628511);
+(1,'first:e7086fde33f7f1ddfb3d9488b63b30282feb122fa2ec3d5219c55e699200a16f',1795280436471);
 /*!40000 ALTER TABLE `wxgate_data_key` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_event`;
@@ -83,7 +83,6 @@ CREATE TABLE `wxgate_event` (
   `time` bigint(20) NOT NULL,
   `data` mediumtext NOT NULL,
   PRIMARY KEY (`written`),
-  UNIQUE KEY `id` (`id`),
   UNIQUE KEY `seq` (`seq`),
   KEY `wxgate_event_subject` (`subject`,`written`)
 ) ENGINE=InnoDB AUTO_INCREMENT=6 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -92,10 +91,10 @@ LOCK TABLES `wxgate_event` WRITE;
 /*!40000 ALTER TABLE `wxgate_event` DISABLE KEYS */;
 INSERT INTO `wxgate_event` VALUES
 (1,NULL,'given V2','user.merged','U1',1,'{\"from\":\"V2\",\"reason\":\"operator\",\"aliases\":[\"V2\"]}'),
-(2,NULL,'PDLUCXEAJYQ5CQAXWWYZDXNBU5','conflict.opened','GVR37PVFNUW7GYA7B7N5NJP4JW',1795278628519,'{\"id\":\"GVR37PVFNUW7GYA7B7N5NJP4JW\",\"code\":\"wechat_bound_to_other_user\",\"parties\":[\"U1\",\"Y\",\"U2\"]}'),
-(3,NULL,'2OS5SVCR75LJPNQZLNN62EK2K4','user.created','1000000000',1795278628521,'{}'),
-(4,NULL,'RZITCK4WD5KNFMIRHSHJ56GN75','identity.linked','1000000000',1795278628521,'{\"appid\":\"oa\",\"openid\":\"new\",\"unionid\":\"NEW\"}'),
-(5,NULL,'YIXYZF2SSIVLKQZRNE7Q3DZINB','identity.linked','1000000001',1795278628526,'{\"appid\":\"oa\",\"openid\":\"asked\",\"unionid\":\"ASKED\"}');
+(2,NULL,'IKIYQKJLICFQRGIPVRO5NQ4QX5','conflict.opened','O4QOTMVEXPLVJYRAFGYAT3U3G2',1795280436486,'{\"id\":\"O4QOTMVEXPLVJYRAFGYAT3U3G2\",\"code\":\"wechat_bound_to_other_user\",\"parties\":[\"U1\",\"Y\",\"U2\"]}'),
+(3,NULL,'4SLYSHD7YBTSCAPXCEYM5727C2','user.created','1000000000',1795280436488,'{}'),
+(4,NULL,'YUZ4OM7MRD6YJEFD5FCWKANNOO','identity.linked','1000000000',1795280436488,'{\"appid\":\"oa\",\"openid\":\"new\",\"unionid\":\"NEW\"}'),
+(5,NULL,'GDIPU6UYW5UYIC3DKD255IIU37','identity.linked','1000000001',1795280436494,'{\"appid\":\"oa\",\"openid\":\"asked\",\"unionid\":\"ASKED\"}');
 /*!40000 ALTER TABLE `wxgate_event` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_event_head`;
@@ -153,8 +152,8 @@ LOCK TABLES `wxgate_identity` WRITE;
 /*!40000 ALTER TABLE `wxgate_identity` DISABLE KEYS */;
 INSERT INTO `wxgate_identity` VALUES
 ('mp','s','mp','s',NULL,0),
-('oa','asked','','ASKED',NULL,1795278628526),
-('oa','new','','NEW',NULL,1795278628521),
+('oa','asked','','ASKED',NULL,1795280436494),
+('oa','new','','NEW',NULL,1795280436488),
 ('oa','x','','X',NULL,0),
 ('oa','y','','Y',NULL,0),
 ('old','i','',NULL,'U1',0);
@@ -175,8 +174,8 @@ CREATE TABLE `wxgate_invalidation` (
 LOCK TABLES `wxgate_invalidation` WRITE;
 /*!40000 ALTER TABLE `wxgate_invalidation` DISABLE KEYS */;
 INSERT INTO `wxgate_invalidation` VALUES
-(1,NULL,'s',1795278628524),
-(2,'U2',NULL,1795278628524);
+(1,NULL,'s',1795280436491),
+(2,'U2',NULL,1795280436492);
 /*!40000 ALTER TABLE `wxgate_invalidation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_lock`;
@@ -1230,7 +1229,7 @@ CREATE TABLE `wxgate_newcomer` (
 LOCK TABLES `wxgate_newcomer` WRITE;
 /*!40000 ALTER TABLE `wxgate_newcomer` DISABLE KEYS */;
 INSERT INTO `wxgate_newcomer` VALUES
-('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','LYNK4AFT7VX6E47UH3LIZTSFPB',1795278628526);
+('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','F4EL2FLX5CJCKC52FLIO22UJ6U',1795280436493);
 /*!40000 ALTER TABLE `wxgate_newcomer` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_operation`;
@@ -1252,7 +1251,7 @@ CREATE TABLE `wxgate_operation` (
 LOCK TABLES `wxgate_operation` WRITE;
 /*!40000 ALTER TABLE `wxgate_operation` DISABLE KEYS */;
 INSERT INTO `wxgate_operation` VALUES
-('XH6WY5MIMD3U5FXKWSFXJBGM2Y',1795278628524,'revoke','U2','ticket 12','wang','{}');
+('ZFIDNKZH42ZW2U3DXRNUILIAD6',1795280436491,'revoke','U2','ticket 12','wang','{}');
 /*!40000 ALTER TABLE `wxgate_operation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_revocation`;
@@ -1269,7 +1268,7 @@ CREATE TABLE `wxgate_revocation` (
 LOCK TABLES `wxgate_revocation` WRITE;
 /*!40000 ALTER TABLE `wxgate_revocation` DISABLE KEYS */;
 INSERT INTO `wxgate_revocation` VALUES
-('s',1795278628523,4950952228516);
+('s',1795280436490,4950954036483);
 /*!40000 ALTER TABLE `wxgate_revocation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_schema`;
@@ -1286,8 +1285,8 @@ CREATE TABLE `wxgate_schema` (
 LOCK TABLES `wxgate_schema` WRITE;
 /*!40000 ALTER TABLE `wxgate_schema` DISABLE KEYS */;
 INSERT INTO `wxgate_schema` VALUES
-(1,0,1,'2026-11-21 16:30:28'),
-(2,1,1,'2026-11-21 16:30:28');
+(1,0,1,'2026-11-21 17:00:36'),
+(2,1,1,'2026-11-21 17:00:36');
 /*!40000 ALTER TABLE `wxgate_schema` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_unionid`;
@@ -1338,13 +1337,13 @@ CREATE TABLE `wxgate_user` (
 LOCK TABLES `wxgate_user` WRITE;
 /*!40000 ALTER TABLE `wxgate_user` DISABLE KEYS */;
 INSERT INTO `wxgate_user` VALUES
-('1000000000','member',1795278628000,1795278628521,NULL,NULL,NULL,NULL,NULL,NULL),
-('1000000001','guest',1795278628000,1795278628526,NULL,NULL,NULL,NULL,NULL,NULL),
-('U1','member',1700000000000,4950952228516,NULL,NULL,NULL,NULL,'70a02687ff3596cf9cfece22034a1235a72aa2aa8aa2f1bf2e39ec3159ca0359','BMTnc-RpcemhNHoppRWUTdUBQlBQNBxLKfqWXSkmxSXF2XwwLTQOF9pz'),
-('U2','member',1700000000000,4950952228516,NULL,NULL,NULL,1795278629000,NULL,NULL),
-('U3','member',1700000000000,4950952228516,NULL,NULL,1,NULL,NULL,NULL),
-('V1','guest',1700000001000,4950952228516,NULL,NULL,NULL,NULL,NULL,NULL),
-('V2','guest',1700000002000,4950952228516,'U1',1,NULL,NULL,NULL,NULL);
+('1000000000','member',1795280436000,1795280436488,NULL,NULL,NULL,NULL,NULL,NULL),
+('1000000001','guest',1795280436000,1795280436494,NULL,NULL,NULL,NULL,NULL,NULL),
+('U1','member',1700000000000,4950954036483,NULL,NULL,NULL,NULL,'b61aa2e7423b77ac0cbc4bc6296f92d6983442e4c168a57ceb93708c62a15708','rlFt8p9kRZ7KhK1Qryb7pExc0N-H8BjtrtSHBcIySdeCaJFj8x46dbm7'),
+('U2','member',1700000000000,4950954036483,NULL,NULL,NULL,1795280437000,NULL,NULL),
+('U3','member',1700000000000,4950954036483,NULL,NULL,1,NULL,NULL,NULL),
+('V1','guest',1700000001000,4950954036483,NULL,NULL,NULL,NULL,NULL,NULL),
+('V2','guest',1700000002000,4950954036483,'U1',1,NULL,NULL,NULL,NULL);
 /*!40000 ALTER TABLE `wxgate_user` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_visitor`;

@@ -152,21 +152,21 @@ CREATE TABLE public.wxgate_visitor (
     CONSTRAINT wxgate_visitor_appid_check CHECK ((octet_length(appid) <= 64)),
     CONSTRAINT wxgate_visitor_openid_check CHECK ((octet_length(openid) <= 64))
 );
-INSERT INTO public.wxgate_assertion_key VALUES ('k', 'ES256', 'sealed', 1700000000000, 1700000000000, 4950952219416);
-INSERT INTO public.wxgate_conflict VALUES ('P3GYRKATGL3ZBAJUZZFX7CSPTK', 'wechat_bound_to_other_user', 'U1
+INSERT INTO public.wxgate_assertion_key VALUES ('k', 'ES256', 'sealed', 1700000000000, 1700000000000, 4950954031911);
+INSERT INTO public.wxgate_conflict VALUES ('VEEGRREER6TTLVPWSH5P2UAKQ7', 'wechat_bound_to_other_user', 'U1
 Y
 U2', 'unionid
 U1
 Y', 'wechat_bound_to_other_user
 U1
 Y
-U2', 'oa', 'y', 1795278619427, NULL);
-INSERT INTO public.wxgate_data_key VALUES (1, 'first:5c529a35e567095ddc3547c8c83c8968c06880688572b7eb19c6d7cc667b473c', 1795278619366);
+U2', 'oa', 'y', 1795280431924, NULL);
+INSERT INTO public.wxgate_data_key VALUES (1, 'first:ab06a3471ac636d57bc21fef3b423fa57f5193cd87504b8f8835bde6f0bae54e', 1795280431871);
 INSERT INTO public.wxgate_event VALUES (1, NULL, 'given V2', 'user.merged', 'U1', 1, '{"from":"V2","reason":"operator","aliases":["V2"]}');
-INSERT INTO public.wxgate_event VALUES (2, NULL, '27BYQWM5FBFNPTSZ6JUKNJ2KXW', 'conflict.opened', 'P3GYRKATGL3ZBAJUZZFX7CSPTK', 1795278619427, '{"id":"P3GYRKATGL3ZBAJUZZFX7CSPTK","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
-INSERT INTO public.wxgate_event VALUES (3, NULL, 'HP2TBW6FWUVYL6BHF3INNCML4W', 'user.created', '1000000000', 1795278619525, '{}');
-INSERT INTO public.wxgate_event VALUES (4, NULL, '4I2L5CSJ2IIRNTPJQCYKJSPLA3', 'identity.linked', '1000000000', 1795278619525, '{"appid":"oa","openid":"new","unionid":"NEW"}');
-INSERT INTO public.wxgate_event VALUES (5, NULL, 'VTHEJWXODA6ABWFP7WR6I2YILB', 'identity.linked', '1000000001', 1795278619581, '{"appid":"oa","openid":"asked","unionid":"ASKED"}');
+INSERT INTO public.wxgate_event VALUES (2, NULL, 'CQCWIPK6P4XKSZZZEMW5LPSDCT', 'conflict.opened', 'VEEGRREER6TTLVPWSH5P2UAKQ7', 1795280431924, '{"id":"VEEGRREER6TTLVPWSH5P2UAKQ7","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
+INSERT INTO public.wxgate_event VALUES (3, NULL, '6VLJI6EX5DH3G4GKTX4SZTOLJY', 'user.created', '1000000000', 1795280431942, '{}');
+INSERT INTO public.wxgate_event VALUES (4, NULL, 'CBZN2ULR36KXATOQAEA5MNTR3O', 'identity.linked', '1000000000', 1795280431942, '{"appid":"oa","openid":"new","unionid":"NEW"}');
+INSERT INTO public.wxgate_event VALUES (5, NULL, 'XHC6F3JGQPKN3AATEKDG2Z7YCV', 'identity.linked', '1000000001', 1795280431974, '{"appid":"oa","openid":"asked","unionid":"ASKED"}');
 INSERT INTO public.wxgate_event_head VALUES (1, 0, 0);
 INSERT INTO public.wxgate_id_block VALUES (0, 0);
 INSERT INTO public.wxgate_id_block VALUES (1000000000, 1000001000);
@@ -174,27 +174,27 @@ INSERT INTO public.wxgate_identity VALUES ('oa', 'x', '', 'X', NULL, 0);
 INSERT INTO public.wxgate_identity VALUES ('mp', 's', 'mp', 's', NULL, 0);
 INSERT INTO public.wxgate_identity VALUES ('old', 'i', '', NULL, 'U1', 0);
 INSERT INTO public.wxgate_identity VALUES ('oa', 'y', '', 'Y', NULL, 0);
-INSERT INTO public.wxgate_identity VALUES ('oa', 'new', '', 'NEW', NULL, 1795278619525);
-INSERT INTO public.wxgate_identity VALUES ('oa', 'asked', '', 'ASKED', NULL, 1795278619581);
-INSERT INTO public.wxgate_invalidation VALUES (1, NULL, 's', 1795278619538);
-INSERT INTO public.wxgate_invalidation VALUES (2, 'U2', NULL, 1795278619561);
-INSERT INTO public.wxgate_newcomer VALUES ('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e', 'MZNLL6RAGZ3JT56CRP67VMAVSU', 1795278619574);
-INSERT INTO public.wxgate_operation VALUES ('OJR4LKWZ7IIG4A2ODS3UASKM5J', 1795278619542, 'revoke', 'U2', 'ticket 12', 'wang', '{}');
-INSERT INTO public.wxgate_revocation VALUES ('s', 1795278619535, 4950952219416);
-INSERT INTO public.wxgate_schema VALUES (1, 0, true, '2026-11-21 16:30:19.030637');
-INSERT INTO public.wxgate_schema VALUES (2, 1, true, '2026-11-21 16:30:19.062736');
+INSERT INTO public.wxgate_identity VALUES ('oa', 'new', '', 'NEW', NULL, 1795280431942);
+INSERT INTO public.wxgate_identity VALUES ('oa', 'asked', '', 'ASKED', NULL, 1795280431974);
+INSERT INTO public.wxgate_invalidation VALUES (1, NULL, 's', 1795280431962);
+INSERT INTO public.wxgate_invalidation VALUES (2, 'U2', NULL, 1795280431963);
+INSERT INTO public.wxgate_newcomer VALUES ('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e', 'AVLBVVM37H7C5773T6WJJCMWXN', 1795280431967);
+INSERT INTO public.wxgate_operation VALUES ('REHTMHBZY6AWITLOVIEMFEZJED', 1795280431963, 'revoke', 'U2', 'ticket 12', 'wang', '{}');
+INSERT INTO public.wxgate_revocation VALUES ('s', 1795280431962, 4950954031911);
+INSERT INTO public.wxgate_schema VALUES (1, 0, true, '2026-11-21 17:00:31.6483');
+INSERT INTO public.wxgate_schema VALUES (2, 1, true, '2026-11-21 17:00:31.684142');
 INSERT INTO public.wxgate_unionid VALUES ('', 'X', 'U1', 'U1');
 INSERT INTO public.wxgate_unionid VALUES ('mp', 's', 'U1', 'U1');
 INSERT INTO public.wxgate_unionid VALUES ('', 'Y', 'U2', 'U2');
 INSERT INTO public.wxgate_unionid VALUES ('', 'NEW', '1000000000', '1000000000');
 INSERT INTO public.wxgate_unionid VALUES ('', 'ASKED', '1000000001', '1000000001');
-INSERT INTO public.wxgate_user VALUES ('U1', 'member', 1700000000000, 4950952219416, NULL, NULL, NULL, NULL, '72081d0de4042255b497ce92f4a5bff34f495094085db7572ee111c2f69d9c11', 'Z699bzqaSsjwKgUlfJ9j-N1n3YY8sgoQZpTpFvDo2v_lyVZaek_BzTDM');
-INSERT INTO public.wxgate_user VALUES ('V1', 'guest', 1700000001000, 4950952219416, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('V2', 'guest', 1700000002000, 4950952219416, 'U1', 1, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('U3', 'member', 1700000000000, 4950952219416, NULL, NULL, 1, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000000', 'member', 1795278619000, 1795278619525, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('U2', 'member', 1700000000000, 4950952219416, NULL, NULL, NULL, 1795278620000, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000001', 'guest', 1795278619000, 1795278619581, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U1', 'member', 1700000000000, 4950954031911, NULL, NULL, NULL, NULL, '3790674572439a4622038daaed84753a6f52c83d11f8ff122fe7ad98855d3c84', '1vQz5-GD0F-eUuA_bt-jmiyZfT4fhrYBQpsRgkSVraZkUkVX7uyixazT');
+INSERT INTO public.wxgate_user VALUES ('V1', 'guest', 1700000001000, 4950954031911, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('V2', 'guest', 1700000002000, 4950954031911, 'U1', 1, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U3', 'member', 1700000000000, 4950954031911, NULL, NULL, 1, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000000', 'member', 1795280431000, 1795280431942, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U2', 'member', 1700000000000, 4950954031911, NULL, NULL, NULL, 1795280432000, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000001', 'guest', 1795280431000, 1795280431974, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.wxgate_visitor VALUES ('oa', 'v', 'V1', 0);
 SELECT pg_catalog.setval('public.wxgate_event_written_seq', 5, true);
 SELECT pg_catalog.setval('public.wxgate_invalidation_seq_seq', 2, true);
@@ -211,8 +211,6 @@ ALTER TABLE ONLY public.wxgate_data_key
     ADD CONSTRAINT wxgate_data_key_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.wxgate_event_head
     ADD CONSTRAINT wxgate_event_head_pkey PRIMARY KEY (id);
-ALTER TABLE ONLY public.wxgate_event
-    ADD CONSTRAINT wxgate_event_id_key UNIQUE (id);
 ALTER TABLE ONLY public.wxgate_event
     ADD CONSTRAINT wxgate_event_pkey PRIMARY KEY (written);
 ALTER TABLE ONLY public.wxgate_event
@@ -238,8 +236,6 @@ ALTER TABLE ONLY public.wxgate_unionid
 ALTER TABLE ONLY public.wxgate_unionid
     ADD CONSTRAINT wxgate_unionid_pkey PRIMARY KEY (scope, unionid);
 ALTER TABLE ONLY public.wxgate_user
-    ADD CONSTRAINT wxgate_user_phone_key_key UNIQUE (phone_key);
-ALTER TABLE ONLY public.wxgate_user
     ADD CONSTRAINT wxgate_user_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.wxgate_visitor
     ADD CONSTRAINT wxgate_visitor_pkey PRIMARY KEY (appid, openid);
@@ -255,6 +251,7 @@ CREATE INDEX wxgate_operation_time ON public.wxgate_operation USING btree ("time
 CREATE INDEX wxgate_revocation_forget ON public.wxgate_revocation USING btree (forget);
 CREATE INDEX wxgate_unionid_user ON public.wxgate_unionid USING btree (user_id, scope);
 CREATE INDEX wxgate_user_merged_into ON public.wxgate_user USING btree (merged_into) WHERE (merged_into IS NOT NULL);
+CREATE UNIQUE INDEX wxgate_user_phone ON public.wxgate_user USING btree (phone_key) WHERE (phone_key IS NOT NULL);
 CREATE INDEX wxgate_visitor_guest ON public.wxgate_visitor USING btree (guest_id);
 ALTER TABLE ONLY public.wxgate_identity
     ADD CONSTRAINT wxgate_identity_scope_unionid_fkey FOREIGN KEY (scope, unionid) REFERENCES public.wxgate_unionid(scope, unionid);

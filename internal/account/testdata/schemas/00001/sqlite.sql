@@ -6,8 +6,8 @@ CREATE TABLE wxgate_schema (
 		is_applied INTEGER NOT NULL,
 		tstamp TIMESTAMP DEFAULT (datetime('now'))
 	);
-INSERT INTO wxgate_schema VALUES(1,0,1,'2026-11-21 16:30:14');
-INSERT INTO wxgate_schema VALUES(2,1,1,'2026-11-21 16:30:14');
+INSERT INTO wxgate_schema VALUES(1,0,1,'2026-11-21 17:00:27');
+INSERT INTO wxgate_schema VALUES(2,1,1,'2026-11-21 17:00:27');
 CREATE TABLE wxgate_user (
 	id            TEXT PRIMARY KEY CHECK (length(CAST(id AS BLOB)) <= 64),
 	kind          TEXT NOT NULL CHECK (kind IN ('guest', 'member')),
@@ -17,17 +17,17 @@ CREATE TABLE wxgate_user (
 	merged_at     INTEGER,
 	cancelled     INTEGER,
 	sessions_from INTEGER,                   -- sessions issued before are dead
-	phone_key     TEXT UNIQUE,               -- finds the phone; released by a merge and a cancellation
+	phone_key     TEXT,                      -- finds the phone; released by a merge and a cancellation
 	phone_sealed  TEXT,
 	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_user VALUES('1000000000','member',1795278614000,1795278614686,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('1000000001','guest',1795278614000,1795278614698,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('U1','member',1700000000000,4950952214680,NULL,NULL,NULL,NULL,'c4f209e9d82eafef9b5dad474e467ab2d631334cd9f222353e55da075af3fe05','VGGx1B-KqGckyOJupqcr4XkyGZqqnARC4SmqhETkK1arfEj1FfUsnkFg');
-INSERT INTO wxgate_user VALUES('U2','member',1700000000000,4950952214680,NULL,NULL,NULL,1795278615000,NULL,NULL);
-INSERT INTO wxgate_user VALUES('U3','member',1700000000000,4950952214680,NULL,NULL,1,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('V1','guest',1700000001000,4950952214680,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('V2','guest',1700000002000,4950952214680,'U1',1,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000000','member',1795280427000,1795280427509,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000001','guest',1795280427000,1795280427510,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('U1','member',1700000000000,4950954027478,NULL,NULL,NULL,NULL,'8031cdf8f3c8e862f35d47b944d662620b162df94dce9a91d6828e4f653e33b1','mv8a2VbLPrBQZNTf1XMZ8POzMA99lP2eo7_xlVvzdtZehFCzjfmEHkly');
+INSERT INTO wxgate_user VALUES('U2','member',1700000000000,4950954027478,NULL,NULL,NULL,1795280428000,NULL,NULL);
+INSERT INTO wxgate_user VALUES('U3','member',1700000000000,4950954027478,NULL,NULL,1,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('V1','guest',1700000001000,4950954027478,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('V2','guest',1700000002000,4950954027478,'U1',1,NULL,NULL,NULL,NULL);
 CREATE TABLE wxgate_unionid (
 	scope   TEXT NOT NULL CHECK (length(CAST(scope AS BLOB)) <= 64),
 	unionid TEXT NOT NULL CHECK (length(CAST(unionid AS BLOB)) <= 64),
@@ -55,8 +55,8 @@ CREATE TABLE wxgate_identity (
 	CHECK ((unionid IS NULL) <> (user_id IS NULL))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO wxgate_identity VALUES('mp','s','mp','s',NULL,0);
-INSERT INTO wxgate_identity VALUES('oa','asked','','ASKED',NULL,1795278614698);
-INSERT INTO wxgate_identity VALUES('oa','new','','NEW',NULL,1795278614686);
+INSERT INTO wxgate_identity VALUES('oa','asked','','ASKED',NULL,1795280427510);
+INSERT INTO wxgate_identity VALUES('oa','new','','NEW',NULL,1795280427509);
 INSERT INTO wxgate_identity VALUES('oa','x','','X',NULL,0);
 INSERT INTO wxgate_identity VALUES('oa','y','','Y',NULL,0);
 INSERT INTO wxgate_identity VALUES('old','i','',NULL,'U1',0);
@@ -71,17 +71,17 @@ INSERT INTO wxgate_visitor VALUES('oa','v','V1',0);
 CREATE TABLE wxgate_event (
 	written INTEGER PRIMARY KEY AUTOINCREMENT,
 	seq     INTEGER UNIQUE,
-	id      TEXT NOT NULL UNIQUE,
+	id      TEXT NOT NULL,
 	type    TEXT NOT NULL,
 	subject TEXT NOT NULL,
 	time    INTEGER NOT NULL,
 	data    TEXT NOT NULL
 ) STRICT;
 INSERT INTO wxgate_event VALUES(1,NULL,'given V2','user.merged','U1',1,'{"from":"V2","reason":"operator","aliases":["V2"]}');
-INSERT INTO wxgate_event VALUES(2,NULL,'EX5MOA2RFO776LTNFZAUN4Z3SE','conflict.opened','B6TBEHJJEYD3WHXRBFCJ45XE7L',1795278614684,'{"id":"B6TBEHJJEYD3WHXRBFCJ45XE7L","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
-INSERT INTO wxgate_event VALUES(3,NULL,'Q2OYHZH3LD24IFBE3UMSE3H7YR','user.created','1000000000',1795278614686,'{}');
-INSERT INTO wxgate_event VALUES(4,NULL,'6BEUYD2EBGNXDP3YWUL5LEAITZ','identity.linked','1000000000',1795278614686,'{"appid":"oa","openid":"new","unionid":"NEW"}');
-INSERT INTO wxgate_event VALUES(5,NULL,'5K6AB7NWWSYTATJXBBEDBI3OSJ','identity.linked','1000000001',1795278614698,'{"appid":"oa","openid":"asked","unionid":"ASKED"}');
+INSERT INTO wxgate_event VALUES(2,NULL,'IJYCUAZQ3NBRLWLYWGAGU26G2O','conflict.opened','5CFCSFVNW6LXDSIP2IGL4WKFKI',1795280427508,'{"id":"5CFCSFVNW6LXDSIP2IGL4WKFKI","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
+INSERT INTO wxgate_event VALUES(3,NULL,'E2JVLU7ETZAU67F7HJFTZDWM6S','user.created','1000000000',1795280427509,'{}');
+INSERT INTO wxgate_event VALUES(4,NULL,'E4M7JQEPLBFR4GDCXVP5SMHMGM','identity.linked','1000000000',1795280427509,'{"appid":"oa","openid":"new","unionid":"NEW"}');
+INSERT INTO wxgate_event VALUES(5,NULL,'LLPLVILXWCIROIOTH7MF5JFFBD','identity.linked','1000000001',1795280427510,'{"appid":"oa","openid":"asked","unionid":"ASKED"}');
 CREATE TABLE wxgate_event_head (
 	id     INTEGER PRIMARY KEY CHECK (id = 1),
 	seq    INTEGER NOT NULL,
@@ -100,13 +100,13 @@ CREATE TABLE wxgate_conflict (
 	closed  INTEGER,
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_conflict VALUES('B6TBEHJJEYD3WHXRBFCJ45XE7L','wechat_bound_to_other_user',replace('U1\nY\nU2','\n',char(10)),replace('unionid\nU1\nY','\n',char(10)),replace('wechat_bound_to_other_user\nU1\nY\nU2','\n',char(10)),'oa','y',1795278614684,NULL);
+INSERT INTO wxgate_conflict VALUES('5CFCSFVNW6LXDSIP2IGL4WKFKI','wechat_bound_to_other_user',replace('U1\nY\nU2','\n',char(10)),replace('unionid\nU1\nY','\n',char(10)),replace('wechat_bound_to_other_user\nU1\nY\nU2','\n',char(10)),'oa','y',1795280427508,NULL);
 CREATE TABLE wxgate_revocation (
 	session_id TEXT PRIMARY KEY,
 	dies       INTEGER NOT NULL,
 	forget     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_revocation VALUES('s',1795278614688,4950952214680);
+INSERT INTO wxgate_revocation VALUES('s',1795280427509,4950954027478);
 CREATE TABLE wxgate_invalidation (
 	seq        INTEGER PRIMARY KEY AUTOINCREMENT,
 	user_id    TEXT,
@@ -114,8 +114,8 @@ CREATE TABLE wxgate_invalidation (
 	time       INTEGER NOT NULL,
 	CHECK ((user_id IS NULL) <> (session_id IS NULL))
 ) STRICT;
-INSERT INTO wxgate_invalidation VALUES(1,NULL,'s',1795278614688);
-INSERT INTO wxgate_invalidation VALUES(2,'U2',NULL,1795278614689);
+INSERT INTO wxgate_invalidation VALUES(1,NULL,'s',1795280427510);
+INSERT INTO wxgate_invalidation VALUES(2,'U2',NULL,1795280427510);
 CREATE TABLE wxgate_id_block (
 	first INTEGER PRIMARY KEY,
 	next  INTEGER NOT NULL
@@ -131,19 +131,19 @@ CREATE TABLE wxgate_assertion_key (
 	expires     INTEGER NOT NULL,
 	UNIQUE (algorithm, active_from)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,1700000000000,4950952214680);
+INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,1700000000000,4950954027478);
 CREATE TABLE wxgate_data_key (
 	id      INTEGER PRIMARY KEY,
 	sealed  TEXT NOT NULL,
 	created INTEGER NOT NULL
 ) STRICT;
-INSERT INTO wxgate_data_key VALUES(1,'first:900f8cdd0d8e68d9773eca173a040db6fab7aff822c1944410b8609aef998016',1795278614674);
+INSERT INTO wxgate_data_key VALUES(1,'first:292b5dcbf63508427a02067b4d16de8b87c6c654ff4a96777fc32a9821be4a8a',1795280427476);
 CREATE TABLE wxgate_newcomer (
 	person          TEXT PRIMARY KEY, -- a hash
 	idempotency_key TEXT NOT NULL,
 	created         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_newcomer VALUES('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','VGU7HYSMPINOLQNQHJA4GX5OST',1795278614698);
+INSERT INTO wxgate_newcomer VALUES('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','2FLFA264U74RCGYAFETA65RHWB',1795280427510);
 CREATE TABLE wxgate_operation (
 	id       TEXT PRIMARY KEY,
 	time     INTEGER NOT NULL,
@@ -153,11 +153,12 @@ CREATE TABLE wxgate_operation (
 	operator TEXT NOT NULL, -- empty: he did not say who he is
 	detail   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_operation VALUES('JHFSQTM6NAC7A2FPVH7YKUEYQC',1795278614689,'revoke','U2','ticket 12','wang','{}');
+INSERT INTO wxgate_operation VALUES('TQNZZYDE4PMDG6UVPZ5EIXFDL7',1795280427510,'revoke','U2','ticket 12','wang','{}');
 DELETE FROM sqlite_sequence;
 INSERT INTO sqlite_sequence VALUES('wxgate_schema',2);
-INSERT INTO sqlite_sequence VALUES('wxgate_invalidation',2);
 INSERT INTO sqlite_sequence VALUES('wxgate_event',5);
+INSERT INTO sqlite_sequence VALUES('wxgate_invalidation',2);
+CREATE UNIQUE INDEX wxgate_user_phone ON wxgate_user (phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX wxgate_user_merged_into ON wxgate_user (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX wxgate_unionid_user ON wxgate_unionid (user_id, scope);
 CREATE INDEX wxgate_identity_unionid ON wxgate_identity (scope, unionid);

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/dbtest"
+)
+
+// contender is something that is measured.
+type contender struct {
+	name string
+	ops  int // of a turn
+	op   func(ctx context.Context) error
+
+	done      int
+	wall, cpu time.Duration // cpu is that of this process alone
+}
+
+// The contenders. Small and large are the databases.
+const (
+	selectSmall = iota
+	knownSmall
+	sessionSmall
+	selectLarge
+	knownLarge
+	sessionLarge
+	insertBare
+	linkSmall
+	linkLarge
+	contenderCount
+)
+
+func (p *place) contenders(o options, small, large, bare *accounts) (all [contenderCount]*contender, err error) {
+	all[knownSmall] = &contender{name: "known openid, small", ops: o.reads, op: small.known}
+	all[knownLarge] = &contender{name: "known openid, large", ops: o.reads, op: large.known}
+	all[sessionSmall] = &contender{name: "session, small", ops: o.reads, op: small.session}
+	all[sessionLarge] = &contender{name: "session, large", ops: o.reads, op: large.session}
+	all[linkSmall] = &contender{name: "new visitor, small", ops: o.writes, op: small.newVisitor}
+	all[linkLarge] = &contender{name: "new visitor, large", ops: o.writes, op: large.newVisitor}
+	for i, a := range map[int]*accounts{selectSmall: small, selectLarge: large} {
+		stmt, err := a.driver.Prepare(p.numbered(`SELECT unionid FROM wxgate_identity WHERE appid = ? AND openid = ?`))
+		if err != nil {
+			return all, err
+		}
+		all[i] = &contender{name: "bare SELECT, " + []string{selectSmall: "small", selectLarge: "large"}[i], ops: o.reads, op: func(ctx context.Context) error {
+			var unionID string
+			return stmt.QueryRowContext(ctx, appID, a.someOpenID()).Scan(&unionID)
+		}}
+	}
+	insert, err := bare.driver.Prepare(p.numbered(`INSERT INTO bare (id, kind, created) VALUES (?, ?, ?)`))
+	all[insertBare] = &contender{name: "bare INSERT", ops: o.writes, op: func(ctx context.Context) error {
+		_, err := insert.ExecContext(ctx, wechatID("b", rand.Int()), "guest", time.Now().UnixMilli())
+		return err
+	}}
+	return all, err
+}
+
+// numbered writes a query as the driver wants it.
+func (p *place) numbered(query string) string {
+	if p.engine != string(dbtest.Postgres) {
+		return query
+	}
+	numbered, n := "", 0
+	for _, r := range query {
+		if r != '?' {
+			numbered += string(r)
+			continue
+		}
+		n++
+		numbered += "$" + strconv.Itoa(n)
+	}
+	return numbered
+}
+
+// wechatID looks like an id of WeChat's and is always the same for i.
+func wechatID(kind string, i int) string {
+	sum := sha256.Sum256([]byte(kind + strconv.Itoa(i)))
+	return "o" + base64.RawURLEncoding.EncodeToString(sum[:])[:27]
+}
+
+func (a *accounts) someOpenID() string { return wechatID("o", rand.IntN(a.people)) }
+
+// known is a visitor whose openid is stored.
+func (a *accounts) known(ctx context.Context) error {
+	out, err := a.Link(ctx, account.Rules{}, account.Input{AppID: appID, OpenID: a.someOpenID(), InBrowser: true})
+	return expect(out, err, account.Member)
+}
+
+// newVisitor is one of whom nothing is stored.
+func (a *accounts) newVisitor(ctx context.Context) error {
+	i := rand.Int()
+	out, err := a.Link(ctx, account.Rules{}, account.Input{AppID: appID, OpenID: wechatID("n", i), UnionID: wechatID("m", i), InBrowser: true})
+	return expect(out, err, account.Guest)
+}
+
+func expect(out account.Outcome, err error, kind account.Kind) error {
+	if err == nil && out.Kind != kind {
+		err = fmt.Errorf("the visitor is %q, not %q", out.Kind, kind)
+	}
+	return err
+}
+
+// session is a request of a member whom no cache knows.
+func (a *accounts) session(ctx context.Context) error {
+	_, err := a.Resolve(ctx, account.SessionRef{
+		ID: wechatID("s", rand.Int()), UserID: strconv.Itoa(1 + rand.IntN(a.people)), Kind: account.Member, IssuedAt: time.Now(),
+	})
+	return err
+}
+
+// takeTurns lets each contender run once a round, in another order each time.
+// The first rounds only warm up. Stopped after these, it is content with the
+// rounds it has.
+func takeTurns(ctx context.Context, all []*contender, rounds int) error {
+	for round := -2; round < rounds; round++ {
+		if ctx.Err() != nil && round > 0 {
+			fmt.Printf("stopped after %d rounds\n", round)
+			return nil
+		}
+		for _, i := range rand.Perm(len(all)) {
+			if err := all[i].turn(context.WithoutCancel(ctx), round >= 0); err != nil {
+				return fmt.Errorf("%s: %w", all[i].name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// turn runs a contender.
+func (c *contender) turn(ctx context.Context, counts bool) error {
+	runtime.GC()                           // of the garbage of others
+	ctx, cancel := context.WithCancel(ctx) // as a request's is
+	defer cancel()
+	cpu, began := processCPU(), time.Now()
+	for range c.ops {
+		if err := c.op(ctx); err != nil {
+			return err
+		}
+	}
+	if counts {
+		c.done += c.ops
+		c.wall += time.Since(began)
+		c.cpu += processCPU() - cpu
+	}
+	return nil
+}
+
+func processCPU() time.Duration {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // never fails
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+func (c *contender) each() time.Duration    { return c.wall / time.Duration(c.done) }
+func (c *contender) cpuEach() time.Duration { return c.cpu / time.Duration(c.done) }
+
+// report prints what was measured, and says whether the bounds hold.
+func report(engine string, all [contenderCount]*contender) (held bool) {
+	fmt.Printf("\n%-24s %12s %12s\n", engine, "each", "CPU of ours")
+	for _, c := range all {
+		fmt.Printf("%-24s %12v %12v\n", c.name, c.each().Round(100*time.Nanosecond), c.cpuEach().Round(100*time.Nanosecond))
+	}
+	held = true
+	for _, b := range []struct {
+		name     string
+		a, b     int
+		min, max float64
+	}{
+		{"rate: known openid / bare SELECT, small", selectSmall, knownSmall, 0.8, 0},
+		{"rate: known openid / bare SELECT, large", selectLarge, knownLarge, 0.8, 0},
+		{"rate: new visitor / bare INSERT, small", insertBare, linkSmall, 0.6, 0},
+		{"rate: new visitor / bare INSERT, large", insertBare, linkLarge, 0.6, 0},
+		{"cost: known openid, large / small", knownLarge, knownSmall, 0, 1.3},
+		{"cost: session, large / small", sessionLarge, sessionSmall, 0, 1.3},
+		{"cost: bare SELECT, large / small", selectLarge, selectSmall, 0, 1.3},
+		{"cost: new visitor, large / small", linkLarge, linkSmall, 0, 1.3},
+	} {
+		wall := float64(all[b.a].each()) / float64(all[b.b].each())
+		cpu := float64(all[b.a].cpuEach()) / float64(all[b.b].cpuEach())
+		ok := wall >= b.min && (b.max == 0 || wall <= b.max)
+		held = held && ok
+		fmt.Printf("%-44s %6.2f  (CPU %.2f) %v\n", b.name, wall, cpu, map[bool]string{true: "", false: "MISSED"}[ok])
+	}
+	fmt.Println()
+	return held
+}
