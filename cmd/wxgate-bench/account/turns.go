@@ -181,14 +181,14 @@ func report(engine string, all [contenderCount]*contender) (held bool) {
 		{"rate: new visitor / bare INSERT, large", insertBare, linkLarge, 0.6, 0},
 		{"cost: known openid, large / small", knownLarge, knownSmall, 0, 1.3},
 		{"cost: session, large / small", sessionLarge, sessionSmall, 0, 1.3},
-		{"cost: bare SELECT, large / small", selectLarge, selectSmall, 0, 1.3},
+		{"cost: bare SELECT, large / small, to compare", selectLarge, selectSmall, 0, 0},
 		{"cost: new visitor, large / small", linkLarge, linkSmall, 0, 1.3},
 	} {
 		wall := float64(all[b.a].each()) / float64(all[b.b].each())
 		cpu := float64(all[b.a].cpuEach()) / float64(all[b.b].cpuEach())
 		ok := wall >= b.min && (b.max == 0 || wall <= b.max)
 		held = held && ok
-		fmt.Printf("%-44s %6.2f  (CPU %.2f) %v\n", b.name, wall, cpu, map[bool]string{true: "", false: "MISSED"}[ok])
+		fmt.Printf("%-46s %6.2f  (CPU %.2f) %v\n", b.name, wall, cpu, map[bool]string{true: "", false: "MISSED"}[ok])
 	}
 	fmt.Println()
 	return held
