@@ -189,3 +189,44 @@ func TestImportOfUsersWhoGoMeanwhile(t *testing.T) {
 		t.Errorf("%d are left to go; %+v", len(done), got.ImportReport)
 	}
 }
+
+// A batch that has lost a race is decided anew: of its first try nothing is left,
+// neither in what is stored nor in what is reported.
+func TestABatchThatLostARace(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1", "member U2", "phone U2 p2")
+		im := &importer{db: w.db, rules: w.rules, report: ImportReport{Problems: map[ProblemCode]int{}}}
+		taken, err := w.db.phone(phoneNumber("p2"))
+		must(t, err)
+
+		tries := 0
+		people := []*fileUser{{n: 1, line: 2, id: "U3", kind: Member, phoneKey: taken.key, phoneSealed: taken.sealed("U3"), phoneLine: 2}}
+		b, err := im.transact(t.Context(), lockSet{}, func(b *batch) error {
+			err := im.usersBatch(b, people)
+			if tries++; tries == 1 && err == nil {
+				return errMoved
+			}
+			return err
+		})
+		must(t, err)
+		diff(t, "phones", Tally{LeftOut: 1}, b.phones)
+		diff(t, "problems", map[ProblemCode]int{PhoneTwice: 1}, im.report.Problems)
+
+		tries = 0
+		rows := []*openIDRow{{n: 1, line: 2, userID: "U1", kind: Member, appID: "oa", openID: "x", unionID: "X"}}
+		_, err = im.transact(t.Context(), lockSet{}, func(b *batch) error {
+			if tries++; tries == 2 { // U1 was faster, in another app
+				must(t, b.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', 'X', 'U1', 'U1')`))
+				must(t, b.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES ('mp', 'y', '', 'X', 0)`))
+			}
+			err := im.openIDsBatch(b, rows)
+			if tries == 1 && err == nil {
+				return errMoved
+			}
+			return err
+		})
+		must(t, err)
+		diff(t, "tries", 2, tries)
+		diff(t, "stored", []string{"mp y X U1", "oa x X U1"}, w.rawStored())
+	})
+}

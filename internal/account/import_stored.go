@@ -131,11 +131,10 @@ func (s *storedOpenIDs) add(r *openIDRow) {
 		return
 	}
 	owner := [2]string{r.scope, r.unionID}
-	if _, owned := s.owners[owner]; !owned {
-		r.newUnionID = true
-		if s.oneToOne {
-			r.exclusive = r.userID
-		}
+	_, owned := s.owners[owner]
+	r.newUnionID, r.exclusive = !owned, "" // whatever it was before a lost race
+	if !owned && s.oneToOne {
+		r.exclusive = r.userID
 	}
 	s.owners[owner] = storedOwner{r.userID, r.kind}
 	s.others[[2]string{r.appID, r.unionID}] = r.openID

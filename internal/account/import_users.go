@@ -171,13 +171,14 @@ func (im *importer) usersBatch(b *batch, people []*fileUser) error {
 			continue
 		}
 		attach := b.phoneOf(p, s, owners[p.phoneKey])
-		if !attach {
-			p.phoneKey, p.phoneSealed = "", ""
-		}
 		switch {
 		case s == nil:
 			b.first.New++
-			fresh = append(fresh, p)
+			added := *p // for what is decided here is decided again after a lost race
+			if !attach {
+				added.phoneKey, added.phoneSealed = "", ""
+			}
+			fresh = append(fresh, &added)
 		case attach && !im.cfg.DryRun:
 			if err := b.attach(p); err != nil {
 				return err
