@@ -287,7 +287,7 @@ func (im *importer) record(ctx context.Context) error {
 		return nil
 	}
 	_, err := im.db.operate(ctx, im.cfg.By, func(c *change) error {
-		return c.record(im.cfg.By, deed{ActionImport, im.cfg.Name, map[string]int{"rows": im.report.Rows, "unreadable": im.report.Unreadable}})
+		return c.record(im.cfg.By, deed{ActionImport, im.cfg.Name, map[string]any{"file": im.cfg.Name, "rows": im.report.Rows, "unreadable": im.report.Unreadable}})
 	})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -113,12 +114,17 @@ func (c *change) record(by By, d deed) error {
 		return fmt.Errorf("encoding an operation: %w", err)
 	}
 	err = c.exec(`INSERT INTO wxgate_operation (id, time, action, subject, reason, operator, detail) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		rand.Text(), millis(c.at), string(d.action), d.subject, by.Reason, by.Name, string(raw))
+		rand.Text(), millis(c.at), string(d.action), cutSubject(d.subject), by.Reason, by.Name, string(raw))
 	if err != nil {
 		return fmt.Errorf("recording an operation: %w", err)
 	}
 	return nil
 }
+
+// cutSubject keeps as much of the name of a subject as an id is long, for that
+// is what a database has room for: a file may have a longer one, and so may what
+// names nobody.
+func cutSubject(name string) string { return strings.ToValidUTF8(name[:min(len(name), maxID)], "") }
 
 // Page asks for a part of a list, newest first.
 type Page struct {

@@ -258,3 +258,27 @@ func TestOperationsAreListedInPartsNewestFirst(t *testing.T) {
 		diff(t, "what a person does himself is not listed", all, again)
 	})
 }
+
+// What was done has a record on every database, however long the name of what it
+// was done to.
+func TestOperationsOnWhatHasALongName(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{})
+		openID := strings.Repeat("o", maxID)
+		w.given("identity oa " + openID + " X -")
+		by := byOperator()
+		_, err := w.db.Import(t.Context(), w.rules, ImportConfig{
+			Source: strings.NewReader("user_id\nU1\n"), Format: CSV, Name: strings.Repeat("客户", 20) + ".csv", By: by,
+		})
+		must(t, err)
+		_, err = w.db.Cancel(t.Context(), Cancelling{AppID: "oa", OpenID: openID, By: by})
+		must(t, err)
+		_, err = w.db.Rebind(t.Context(), Rebinding{AppID: strings.Repeat("a", maxID+1), By: by})
+		must(t, err)
+		diff(t, "recorded", []string{
+			"cancel oa: ticket 12", "import " + strings.Repeat("客户", 20)[:63] + ": ticket 12", "rebind " + strings.Repeat("a", maxID) + ": ticket 12",
+		}, sorted(w.operations()))
+		diff(t, "in full", []string{`{"file":"` + strings.Repeat("客户", 20) + `.csv","rows":1,"unreadable":0}`, `{"openid":"` + openID + `"}`},
+			w.lines(`SELECT detail FROM wxgate_operation WHERE action IN ('import', 'cancel') ORDER BY action DESC`))
+	})
+}

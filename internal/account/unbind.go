@@ -169,7 +169,7 @@ func (c *change) cancelNamed(x Cancelling) error {
 		return err
 	}
 	if h.who == nil {
-		return c.record(x.By, deed{ActionCancel, x.AppID + "/" + x.OpenID, struct{}{}})
+		return c.record(x.By, deed{ActionCancel, x.AppID, map[string]string{"openid": x.OpenID}})
 	}
 	if err := c.cancel(h.who); err != nil {
 		return err
