@@ -54,6 +54,13 @@ func TestLoginThatIsSaidAgainChangesNothing(t *testing.T) {
 			t.Errorf("said again: %v", got.Header)
 		}
 	}
+	// Nor does it cost anything: no store is asked.
+	counted := new(countedWords)
+	rg.site.Metrics = counted
+	rg.db.down.Store(true)
+	if b.get("/page"); counted.of("login", wordMet) != 1 || len(counted.said) != 1 {
+		t.Errorf("counted %v", counted.said)
+	}
 }
 
 func TestShopsLogoutIsTheGates(t *testing.T) {
