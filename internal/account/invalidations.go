@@ -66,7 +66,11 @@ func (r *InvalidationReader) Next(ctx context.Context, tell func(Invalidation)) 
 		return fmt.Errorf("reading the invalidation log: %w", err)
 	}
 	began := r.now()
-	if err := r.read(ctx, tell); err != nil {
+	told, err := r.read(ctx, tell)
+	if err == nil && told == 0 {
+		err = r.beginAnew(ctx, tell)
+	}
+	if err != nil {
 		return fmt.Errorf("reading the invalidation log: %w", err)
 	}
 	r.gaps = slices.DeleteFunc(r.gaps, func(g gap) bool { return began.Sub(g.since) >= settled })
@@ -90,21 +94,38 @@ func (r *InvalidationReader) begin(ctx context.Context) error {
 	return err
 }
 
-func (r *InvalidationReader) read(ctx context.Context, tell func(Invalidation)) error {
+func (r *InvalidationReader) read(ctx context.Context, tell func(Invalidation)) (told int, err error) {
 	rows, err := r.db.read.QueryContext(ctx, r.query())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for ; rows.Next(); told++ {
 		var inv Invalidation
 		if err := rows.Scan(&inv.Seq, &inv.UserID, &inv.SessionID); err != nil {
-			return err
+			return told, err
 		}
 		r.take(inv.Seq)
 		tell(inv)
 	}
-	return rows.Err()
+	return told, rows.Err()
+}
+
+// beginAnew begins like a new reader where the log ends before the number that
+// was seen last: another server has taken over that knew less, and counts on
+// from there.
+func (r *InvalidationReader) beginAnew(ctx context.Context, tell func(Invalidation)) error {
+	var end int64
+	err := r.db.read.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM wxgate_invalidation`).Scan(&end)
+	if err != nil || end >= r.last {
+		return err
+	}
+	r.begun, r.last, r.gaps = false, 0, nil
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	_, err = r.read(ctx, tell)
+	return err
 }
 
 // query asks for what is missing. It has its numbers in it, for each has others.

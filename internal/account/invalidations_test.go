@@ -195,6 +195,24 @@ func TestReadingTheInvalidationLogOnReturnsOnlyWhatIsNew(t *testing.T) {
 	})
 }
 
+// A server that takes over may have known less than the one before, and counts on
+// from there. What it tells is not believed to be known for having a low number.
+func TestALogThatEndsBeforeWhatWasReadBeginsAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		l := newLate(t, open)
+		l.log("a", "b", "c")
+		l.reads("at first", "a", "b", "c")
+		_, err := l.db.write.Exec(`DELETE FROM wxgate_invalidation WHERE user_id <> 'a'`)
+		must(t, err)
+		_, err = l.db.write.Exec(`UPDATE wxgate_invalidation SET user_id = 'd'`)
+		must(t, err)
+		l.reads("after it was taken over", "d")
+		l.reads("again")
+		l.log("e")
+		l.reads("then", "e")
+	})
+}
+
 // What a reader takes for granted: no transaction of ours is committed later
 // than txTimeout after it began, or the server has ended it.
 func TestATransactionThatTakesTooLongIsNotCommitted(t *testing.T) {
