@@ -166,8 +166,8 @@ func TestUnreachableWeChatStopsNobody(t *testing.T) {
 func TestJSONWithUnknownFieldsIsRefused(t *testing.T) {
 	dataDir(t)
 	for field, cfg := range map[string]string{
-		"redis": `{"admin":{"disabled":true},"apps":{"wxgate":{"redis":"redis://127.0.0.1"}}}`,
-		"brand": `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"wxgate","external_url":"http://127.0.0.1","brand":{}}]}]}}}}}`,
+		"redis":          `{"admin":{"disabled":true},"apps":{"wxgate":{"redis":"redis://127.0.0.1"}}}`,
+		"no_such_option": `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"wxgate","external_url":"http://127.0.0.1","no_such_option":{}}]}]}}}}}`,
 	} {
 		err := caddy.Load([]byte(cfg), true)
 		if err == nil || !strings.Contains(err.Error(), `unknown field "`+field+`"`) {
