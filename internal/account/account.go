@@ -129,6 +129,10 @@ type Input struct {
 	// Unattended says that nobody is here: an operator lets WeChat be asked
 	// about somebody. The member's last_seen stays.
 	Unattended bool
+	// Waiting says that the openid had an imported row without a unionid. If it
+	// has none any more nothing is decided, and the Outcome is nobody's without
+	// a code.
+	Waiting bool
 }
 
 // Outcome is what a Link decided.

@@ -32,6 +32,7 @@ type DB struct {
 	txTimeout time.Duration
 	log       atomic.Pointer[slog.Logger]
 	phoneKeys atomic.Pointer[phoneKeys] // nil before Unlock
+	dataKey   atomic.Int64              // the copy they were read from; 0 before Unlock
 	onChange  atomic.Pointer[func(Invalidation)]
 	closing   sync.Once
 }

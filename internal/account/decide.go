@@ -10,6 +10,9 @@ import (
 // the same plan. The guards are in decide_g.go, the tables in decide_n.go,
 // decide_w.go and decide_p.go, and the comments there name their rows.
 func decide(f *facts) plan {
+	if f.in.Waiting && f.imported == nil {
+		return plan{}
+	}
 	d := &decider{facts: f}
 	d.guardIncoming() // G0, G5
 	d.shopLogin()

@@ -118,15 +118,17 @@ func ownedBy(userID string) []byte { return []byte("wxgate phone of user " + use
 
 // Unlock opens the data key, without which no phone number can be read, found
 // or stored. The first call for a database makes it. Call it for each
-// configuration: when the newest secret has changed, the data key is sealed
-// under it too. Copies under older secrets go after secretKept, so that a
-// configuration that was taken back, or an instance that still has the old one,
-// can start. The error says what to mend.
+// configuration: when the newest secret is a new one, the data key is sealed
+// under it too. A copy that no instance works with goes after secretKept, so that
+// a configuration that was taken back can start. The error says what to mend.
 func (db *DB) Unlock(ctx context.Context, s Sealer) error {
 	var dataKey []byte
+	var id int64
 	err := db.inTx(ctx, func(tx *sql.Tx) (err error) {
-		dataKey, err = openDataKey(ctx, tx, s)
-		return err
+		if dataKey, id, err = openDataKey(ctx, tx, s); err != nil {
+			return err
+		}
+		return useDataKey(ctx, tx, id, time.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("opening the phone numbers: %w", err)
@@ -136,54 +138,54 @@ func (db *DB) Unlock(ctx context.Context, s Sealer) error {
 		return fmt.Errorf("opening the phone numbers: %w", err)
 	}
 	db.phoneKeys.Store(keys)
+	db.dataKey.Store(id)
 	return nil
 }
 
-// secretKept is how long the data key stays readable with a secret that is no
-// longer the newest.
+// secretKept is how long the data key stays readable with a secret that is the
+// newest of no instance any more.
 const secretKept = 30 * 24 * time.Hour
 
-// openDataKey reads, makes or reseals the data key. Two instances that do so at
-// once write the same id, and whoever comes second begins again.
-func openDataKey(ctx context.Context, tx *sql.Tx, s Sealer) ([]byte, error) {
+// openDataKey reads, makes or reseals the data key, and names the copy under the
+// newest secret. Two instances that do so at once write the same id, and whoever
+// comes second begins again.
+func openDataKey(ctx context.Context, tx *sql.Tx, s Sealer) (dataKey []byte, newest int64, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT id, sealed FROM wxgate_data_key ORDER BY id DESC`)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer rows.Close()
 	var last int64
-	var dataKey []byte
-	current := false
 	for rows.Next() {
 		var id int64
 		var sealed string
 		if err := rows.Scan(&id, &sealed); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		last = max(last, id)
 		plain, ok := s.Open(sealed)
-		if last == 0 {
-			last, current = id, ok && s.Newest(sealed)
+		if ok && newest == 0 && s.Newest(sealed) {
+			newest = id
 		}
 		if ok && dataKey == nil {
 			dataKey = plain
 		}
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || current {
-		return dataKey, err
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || newest != 0 {
+		return dataKey, newest, err
 	}
 	switch {
 	case last == 0:
 		if dataKey, err = makeDataKey(ctx, tx); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	case dataKey == nil:
-		return nil, errors.New("they were stored under a secret that is not among those configured; " +
+		return nil, 0, errors.New("they were stored under a secret that is not among those configured; " +
 			"put that `secret` back, behind the newer ones (if none was configured, it is the file .secret beside the database). " +
 			"If it is lost, the numbers are lost with it, and docs/operations.md says how to go on without them")
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_data_key (id, sealed, created) VALUES (?, ?, ?)`,
-		last+1, s.Seal(dataKey), millis(time.Now()))
-	return dataKey, err
+	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_data_key (id, sealed, used) VALUES (?, ?, 0)`, last+1, s.Seal(dataKey))
+	return dataKey, last + 1, err
 }
 
 // makeDataKey makes the key of a database that keeps no numbers yet. Where it
@@ -203,13 +205,22 @@ func makeDataKey(ctx context.Context, tx *sql.Tx) ([]byte, error) {
 	return dataKey, nil
 }
 
-// pruneDataKeys removes copies that were replaced long ago; never the newest.
-func pruneDataKeys(ctx context.Context, tx *sql.Tx, now time.Time) error {
-	var newest sql.NullInt64
-	err := tx.QueryRowContext(ctx, `SELECT max(id) FROM wxgate_data_key WHERE created <= ?`, millis(now.Add(-secretKept))).Scan(&newest)
-	if err != nil || !newest.Valid {
+// useDataKey notes that an instance works with a copy.
+func useDataKey(ctx context.Context, tx *sql.Tx, id int64, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE wxgate_data_key SET used = ? WHERE id = ? AND used < ?`, millis(now), id, millis(now))
+	return err
+}
+
+// pruneDataKeys removes copies that no instance has worked with for long; never
+// this instance's own.
+func (db *DB) pruneDataKeys(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	id := db.dataKey.Load()
+	if id == 0 {
+		return nil
+	}
+	if err := useDataKey(ctx, tx, id, now); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM wxgate_data_key WHERE id < ?`, newest.Int64)
+	_, err := tx.ExecContext(ctx, `DELETE FROM wxgate_data_key WHERE used <= ?`, millis(now.Add(-secretKept)))
 	return err
 }

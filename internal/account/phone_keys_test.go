@@ -58,13 +58,13 @@ func TestChangingTheSecretChangesNoPhone(t *testing.T) {
 			secrets secrets
 			want    []string
 		}{
-			{secrets{"first"}, []string{"first"}},                                       // restarted
-			{secrets{"second", "first"}, []string{"first", "second"}},                   // a new one in front
-			{secrets{"second", "first"}, []string{"first", "second"}},                   // restarted
-			{secrets{"second"}, []string{"first", "second"}},                            // the old one taken away
-			{secrets{"first"}, []string{"first", "second", "first"}},                    // all of it taken back
-			{secrets{"first", "second"}, []string{"first", "second", "first"}},          // the other way round
-			{secrets{"third", "second"}, []string{"first", "second", "first", "third"}}, // two at once
+			{secrets{"first"}, []string{"first"}},                              // restarted
+			{secrets{"second", "first"}, []string{"first", "second"}},          // a new one in front
+			{secrets{"second", "first"}, []string{"first", "second"}},          // restarted
+			{secrets{"second"}, []string{"first", "second"}},                   // the old one taken away
+			{secrets{"first"}, []string{"first", "second"}},                    // all of it taken back
+			{secrets{"first", "second"}, []string{"first", "second"}},          // the other way round
+			{secrets{"third", "second"}, []string{"first", "second", "third"}}, // two at once
 		} {
 			must(t, db.Unlock(t.Context(), step.secrets))
 			diff(t, "copies", step.want, sealedBy(t, db))
@@ -81,17 +81,41 @@ func TestChangingTheSecretChangesNoPhone(t *testing.T) {
 func TestCopiesUnderOldSecretsGo(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		db := open(t)
-		must(t, db.Prune(t.Context(), time.Now().Add(10*secretKept)))
-		diff(t, "the only copy", []string{"first"}, sealedBy(t, db))
 		must(t, db.Unlock(t.Context(), secrets{"second", "first"}))
 		must(t, db.Prune(t.Context(), time.Now().Add(secretKept-time.Minute)))
 		diff(t, "a while after", []string{"first", "second"}, sealedBy(t, db))
 		must(t, db.Prune(t.Context(), time.Now().Add(secretKept+time.Minute)))
 		diff(t, "long after", []string{"second"}, sealedBy(t, db))
+		must(t, db.Prune(t.Context(), time.Now().Add(10*secretKept)))
+		diff(t, "the only copy", []string{"second"}, sealedBy(t, db))
 		must(t, db.Unlock(t.Context(), secrets{"second"}))
 		if err := db.Unlock(t.Context(), secrets{"first"}); err == nil {
 			t.Error("a secret that was replaced long ago still opens")
 		}
+	})
+}
+
+// TestTheCopyOfARunningInstanceStays while another, with an older configuration,
+// was the last to start.
+func TestTheCopyOfARunningInstanceStays(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		must(t, db.Unlock(t.Context(), secrets{"second", "first"}))
+		running := db.dataKey.Load()
+		must(t, db.Unlock(t.Context(), secrets{"first"}))
+		for day := range 40 {
+			for _, id := range []int64{running, db.dataKey.Load()} {
+				db.dataKey.Store(id)
+				must(t, db.Prune(t.Context(), time.Now().Add(time.Duration(day)*24*time.Hour)))
+			}
+		}
+		diff(t, "copies", []string{"first", "second"}, sealedBy(t, db))
+		for day := range 40 { // the older one is gone
+			db.dataKey.Store(running)
+			must(t, db.Prune(t.Context(), time.Now().Add(time.Duration(40+day)*24*time.Hour)))
+		}
+		diff(t, "copies", []string{"second"}, sealedBy(t, db))
+		must(t, db.Unlock(t.Context(), secrets{"second"}))
 	})
 }
 

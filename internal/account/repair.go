@@ -203,9 +203,10 @@ func (r *repairer) ask(ctx context.Context, openIDs []string) error {
 	return nil
 }
 
-// fill stores a unionid as a visit would.
+// fill stores a unionid as a visit would. Whoever has gone meanwhile, or came
+// himself, is left alone: a visit would make a guest of somebody who is not here.
 func (r *repairer) fill(ctx context.Context, f Follower) error {
-	in := Input{AppID: r.cfg.AppID, OpenID: f.OpenID, UnionID: f.UnionID, Unattended: true}
+	in := Input{AppID: r.cfg.AppID, OpenID: f.OpenID, UnionID: f.UnionID, Unattended: true, Waiting: true}
 	var out Outcome
 	var err error
 	if r.cfg.DryRun {
@@ -215,6 +216,9 @@ func (r *repairer) fill(ctx context.Context, f Follower) error {
 	}
 	if err != nil {
 		return err
+	}
+	if out.Code == "" {
+		return nil
 	}
 	if out.UnionID == f.UnionID && out.Code != CodeRepairConflict {
 		r.report.Filled++

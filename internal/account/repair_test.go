@@ -13,7 +13,8 @@ import (
 type fans struct {
 	all     []Follower
 	asked   [][]string
-	breakAt int // page whose asking fails, once; 0: none
+	breakAt int    // page whose asking fails, once; 0: none
+	leave   func() // what happens while WeChat answers
 	pages   int
 }
 
@@ -38,6 +39,9 @@ func (f *fans) Page(_ context.Context, after string) (ids []string, next string,
 
 func (f *fans) Ask(_ context.Context, openIDs []string) (answers []Follower, err error) {
 	f.asked = append(f.asked, openIDs)
+	if f.leave != nil {
+		f.leave()
+	}
 	for _, one := range slices.Backward(f.all) {
 		if slices.Contains(openIDs, one.OpenID) {
 			answers = append(answers, one)
@@ -117,6 +121,27 @@ func TestRepair(t *testing.T) {
 		if !errors.Is(err, ErrNoReason) {
 			t.Errorf("without a reason: %v", err)
 		}
+	})
+}
+
+// Who withdraws his grant, or comes himself, while WeChat is asked about him is
+// left alone.
+func TestRepairOfThoseWhoGoMeanwhile(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1", "imported oa a U1", "member U2", "imported oa b U2", "member U3", "imported oa c U3")
+		var after []string
+		f := &fans{all: []Follower{{"a", "A", true}, {"b", "B", true}, {"c", "C", true}}, leave: func() {
+			_, err := w.db.Cancel(t.Context(), Cancelling{UserID: "U1"})
+			must(t, err)
+			w.link(Input{AppID: "oa", OpenID: "b", UnionID: "B"})
+			after = w.people()
+		}}
+		got, said, err := w.repair(f)
+		must(t, err)
+		diff(t, "report", RepairReport{Waiting: 3, Followers: 3, Filled: 1, Whole: true}, got)
+		diff(t, "conflicts", []string(nil), said)
+		diff(t, "stored", []string{"oa b B U2", "oa c C U3"}, w.rawStored())
+		diff(t, "people", after, w.people())
 	})
 }
 

@@ -231,7 +231,7 @@ func (db *DB) Prune(ctx context.Context, now time.Time) error {
 		if err := pruneNewcomers(ctx, tx, now); err != nil {
 			return fmt.Errorf("pruning the keys of newcomers: %w", err)
 		}
-		if err := pruneDataKeys(ctx, tx, now); err != nil {
+		if err := db.pruneDataKeys(ctx, tx, now); err != nil {
 			return fmt.Errorf("pruning data keys: %w", err)
 		}
 		return nil

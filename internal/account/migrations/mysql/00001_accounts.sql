@@ -125,7 +125,7 @@ CREATE TABLE IF NOT EXISTS wxgate_assertion_key (
 CREATE TABLE IF NOT EXISTS wxgate_data_key (
 	id      BIGINT PRIMARY KEY,
 	sealed  MEDIUMTEXT NOT NULL,
-	created BIGINT NOT NULL
+	used    BIGINT NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS wxgate_newcomer (

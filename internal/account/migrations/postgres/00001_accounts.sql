@@ -120,7 +120,7 @@ CREATE TABLE wxgate_assertion_key (
 CREATE TABLE wxgate_data_key (
 	id      bigint PRIMARY KEY,
 	sealed  text NOT NULL,
-	created bigint NOT NULL
+	used    bigint NOT NULL
 );
 
 CREATE TABLE wxgate_newcomer (

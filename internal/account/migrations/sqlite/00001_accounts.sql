@@ -137,7 +137,7 @@ CREATE TABLE wxgate_assertion_key (
 CREATE TABLE wxgate_data_key (
 	id      INTEGER PRIMARY KEY,
 	sealed  TEXT NOT NULL,
-	created INTEGER NOT NULL
+	used    INTEGER NOT NULL
 ) STRICT;
 
 -- Who is about to become a member with an id that the shop makes, and the key

@@ -61,7 +61,7 @@ DROP TABLE IF EXISTS `wxgate_data_key`;
 CREATE TABLE `wxgate_data_key` (
   `id` bigint(20) NOT NULL,
   `sealed` mediumtext NOT NULL,
-  `created` bigint(20) NOT NULL,
+  `used` bigint(20) NOT NULL,
   PRIMARY KEY (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 /*!40101 SET character_set_client = @saved_cs_client */;

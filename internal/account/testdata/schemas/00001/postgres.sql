@@ -33,7 +33,7 @@ CREATE TABLE public.wxgate_conflict (
 CREATE TABLE public.wxgate_data_key (
     id bigint NOT NULL,
     sealed text NOT NULL,
-    created bigint NOT NULL
+    used bigint NOT NULL
 );
 CREATE TABLE public.wxgate_event (
     written bigint NOT NULL,

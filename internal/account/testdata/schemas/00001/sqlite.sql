@@ -135,7 +135,7 @@ INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,17000
 CREATE TABLE wxgate_data_key (
 	id      INTEGER PRIMARY KEY,
 	sealed  TEXT NOT NULL,
-	created INTEGER NOT NULL
+	used    INTEGER NOT NULL
 ) STRICT;
 INSERT INTO wxgate_data_key VALUES(1,'first:292b5dcbf63508427a02067b4d16de8b87c6c654ff4a96777fc32a9821be4a8a',1795280427476);
 CREATE TABLE wxgate_newcomer (
