@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -169,9 +170,15 @@ func (c *adminCall) borrow() (giveBack func(), err error) {
 
 // decode reads the body.
 func (c *adminCall) decode(v any) error {
-	dec := json.NewDecoder(c.r.Body)
+	body, err := io.ReadAll(c.r.Body)
+	if bytes.Contains(body, []byte(`\u0000`)) { // no database stores it in a text
+		return malformed("the body holds a NUL character")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
+	if err == nil {
+		err = dec.Decode(v)
+	}
 	if err == nil {
 		_, err = dec.Token()
 	}

@@ -29,6 +29,7 @@ func badRequests() map[string]badRequest {
 		"two objects":                 {"POST", find, "application/json", `{"term":"x"} {}`, 400, "malformed"},
 		"a member nobody knows":       {"POST", find, "application/json", `{"term":"x","phone":"1"}`, 400, "malformed"},
 		"a body without end":          {"POST", find, "application/json", `{"term":"` + strings.Repeat("x", 1<<20) + `"}`, 400, "malformed"},
+		"a NUL character":             {"POST", find, "application/json", `{"term":"a\u0000b"}`, 400, "malformed"},
 		"nothing to find":             {"POST", find, "application/json; charset=utf-8", `{}`, 400, "malformed"},
 		"an unknown person":           {"POST", show, "application/json", `{"user_id":"4711"}`, 404, "unknown_user"},
 		"no WeChat account to unbind": {"POST", "/wxgate/users/unbind", "application/json", `{"user_id":"1","reason":"x"}`, 400, "malformed"},
