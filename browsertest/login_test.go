@@ -169,6 +169,19 @@ func TestReturnsToExactlyTheURLThatWasLeft(t *testing.T) {
 	}
 }
 
+// A hash router's route is in the fragment, which no server sees: it stays with
+// the browser on its way to the login page, and the page hands it on.
+func TestLoginPageKeepsTheFragmentOfTheURLThatWasLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, wechatOnly(""))
+	const left = "/me/orders?q=1#/orders/5?tab=$1&all"
+	w.wechat.AddPerson(wechattest.Person{Name: "fragment", Refusal: wechattest.StateOnly})
+	v := w.visitorOf(t, inWeChat("fragment")).open("/")
+	v.open(left).atPath("/wxgate/login").tap(primary).see(refuse).tap(refuse) // a detour
+	v.atPath("/wxgate/login").tap(primary).see(accept).tap(accept)
+	v.at(left).see(memberSign)
+}
+
 func TestWithoutScript(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, wechatOnly(""))

@@ -44,7 +44,7 @@ type action struct {
 // the lines that follow.
 type fact struct{ Key, Value string }
 
-// form proves a phone. It is the one thing that needs a script.
+// form proves a phone. It is the one thing that does not work without a script.
 type form struct {
 	AskPhone bool // else the phone is known
 	Purpose  string
@@ -105,10 +105,11 @@ func newPages(base string, brand Brand) (*pages, error) {
 	sum = sha256.Sum256(style)
 	p.csp[0] = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+	p.csp[0] += "; script-src " + base + scriptPath
 	if p.logoURL = brand.logoURL(base); p.logoURL != "" {
 		p.csp[0] += "; img-src " + base + logoPath
 	}
-	p.csp[1] = p.csp[0] + "; script-src " + base + scriptPath + "; connect-src " + base + "/phone " + base + "/phone/code"
+	p.csp[1] = p.csp[0] + "; connect-src " + base + "/phone " + base + "/phone/code"
 	return p, nil
 }
 
@@ -123,6 +124,7 @@ func (p *pages) text(lang int, key string) string { return p.texts[lang][key] }
 
 type pageData struct {
 	Lang, Title, Note, Detail, Code, CodeLabel string
+	Script                                     string // its URL
 	Name, Logo, Contact, ContactLabel          string // of the shop
 	Text                                       []string
 	Form                                       *formData
@@ -136,7 +138,7 @@ type actionData struct {
 }
 
 type formData struct {
-	Send, Prove, Next, Refused, Purpose, Script                   string // URLs and what is sent to them
+	Send, Prove, Next, Refused, Purpose                           string // URLs and what is sent to them
 	Phone, Code, SendLabel, Again, Submit, Sent, Failed, NoScript string // words; without Phone it is not asked for
 }
 
@@ -148,7 +150,7 @@ func (s *Site) formData(f *form, lang int) *formData {
 	label := func(key string) string { return p.text(lang, "label."+key) }
 	d := &formData{
 		Send: s.cfg.Prefix + "/phone/code", Prove: s.cfg.Prefix + "/phone", Next: f.Next, Refused: f.Refused, Purpose: f.Purpose,
-		Script: p.scriptURL, Code: label("sms_code"), SendLabel: label("send"), Again: label("again"), Submit: label(f.Submit),
+		Code: label("sms_code"), SendLabel: label("send"), Again: label("again"), Submit: label(f.Submit),
 		Sent: label("sent"), Failed: label("failed"), NoScript: label("no_script"),
 	}
 	if f.AskPhone {
@@ -174,7 +176,7 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		Lang: p.tags[lang], Title: p.text(lang, "title."+pg.Key), Detail: pg.Detail,
 		Note: p.text(lang, "note."+string(pg.Code)),
 		Text: strings.Split(p.text(lang, "text."+pg.Key), "\n"),
-		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Form: s.formData(pg.Form, lang),
+		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Script: p.scriptURL, Form: s.formData(pg.Form, lang),
 	}
 	data.Name, data.Logo = s.cfg.Brand.Name, p.logoURL
 	if pg.Code != "" || pg.Status >= http.StatusBadRequest {

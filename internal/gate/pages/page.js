@@ -1,5 +1,23 @@
-// The form that proves a phone. It is the only script of ours: everything else
-// works without.
+// The only script of ours. Everything works without, but for the form that proves
+// a phone.
+
+// The server never sees a fragment; the redirects that led here kept it. Links
+// that lead back take it along, so that a hash router finds its route again.
+(function () {
+  'use strict';
+  if (location.hash.length < 2 || location.hash === '#wechat_redirect') return;
+  var param = /([?&]return_to=)([^&#]*)/, found = param.exec(location.search), links = document.querySelectorAll('nav a'), back;
+  try { back = decodeURIComponent(found[2].replace(/\+/g, ' ')); } catch (e) { return; } // none, or none of ours
+  if (back.indexOf('#') >= 0) return; // it has one already
+  for (var i = 0; i < links.length; i++) {
+    var to = links[i].getAttribute('href');
+    if (param.test(to)) to = to.replace(param, '$1$2' + encodeURIComponent(location.hash));
+    else if (to === back) to += location.hash;
+    links[i].setAttribute('href', to);
+  }
+})();
+
+// The form that proves a phone.
 (function () {
   'use strict';
   var form = document.getElementById('prove');
@@ -71,7 +89,6 @@
     if (!code.value.trim()) return code.focus();
     post(text.prove, { code: code.value }, submit, function () {
       submit.disabled = true;
-      // The server never sees a fragment; the redirects that led here kept it.
       location.replace(text.next.indexOf('#') < 0 ? text.next + location.hash : text.next);
     });
   });
