@@ -181,7 +181,7 @@ func TestImportOfUsersWhoGoMeanwhile(t *testing.T) {
 		}
 	})
 	diff(t, "said", []string{
-		"user_differs: lines [514] users [V1], without the user: he is merged into a user whom the file does not have",
+		"user_differs: lines [514] users [V1], without the user: he is merged into a user whom the file does not have, or who is left out",
 		"user_gone: lines [3] users [A0001] stored A0001, without the openid",
 		"user_gone: lines [5] users [A0003] stored A0003, without the openid",
 	}, got.problems[:3])

@@ -42,7 +42,7 @@ func (m *model) broken() (what []string) {
 			say("%v is of %s", union, owner)
 		}
 		of := modelUnionID{union.scope, owner}
-		if scopes[of] && m.rules.Linking != ManyUnionIDs {
+		if scopes[of] && m.rules.Linking != ManyUnionIDs && !m.many {
 			say("%s has two unionids of scope %q", owner, union.scope)
 		}
 		scopes[of] = true

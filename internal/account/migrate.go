@@ -36,12 +36,13 @@ func migrate(ctx context.Context, d dialect, pool *sql.DB) error {
 	if d.lockSchema != "" {
 		options = append(options, goose.WithSessionLocker(sessionLock{d.lockSchema, d.unlockSchema}))
 	}
-	provider, err := goose.NewProvider(d.goose, pool, dir, options...)
-	if err != nil {
-		return err
-	}
-	known := provider.ListSources()[len(provider.ListSources())-1].Version
+	var provider *goose.Provider
 	for attempt := 1; ; attempt++ {
+		// A provider remembers what it has tried, and would then complain of
+		// something else.
+		if provider, err = goose.NewProvider(d.goose, pool, dir, options...); err != nil {
+			return err
+		}
 		_, err = provider.Up(ctx)
 		// While another process migrates, the lock is busy, and then what it
 		// has made is there already; or goose, which looks before it locks,
@@ -56,7 +57,7 @@ func migrate(ctx context.Context, d dialect, pool *sql.DB) error {
 		return err
 	}
 	version, err := provider.GetDBVersion(ctx)
-	if err == nil && version > known {
+	if known := provider.ListSources()[len(provider.ListSources())-1].Version; err == nil && version > known {
 		return fmt.Errorf("its schema has version %d and this program knows %d: it was used by a newer version", version, known)
 	}
 	return err

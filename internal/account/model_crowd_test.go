@@ -42,7 +42,9 @@ func (c *crowd) work(ctx context.Context, seed uint64, steps int) error {
 		} else {
 			in := w.visit()
 			var out Outcome
-			out, err = db.Link(ctx, w.rules(c.linking), in)
+			rules := w.rules()
+			rules.Linking = c.linking
+			out, err = db.Link(ctx, rules, in)
 			events = out.Events
 			c.met(w, in, out)
 		}

@@ -166,7 +166,7 @@ func TestRandomStories(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) {
 			emptyDB(t, db)
 			w := &walk{draws: func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) }}
-			w.m = newModel(w.rules(Linking(w.one("linking", string(OneToOne), string(ManyUnionIDs)))))
+			w.m = newModel(w.rules())
 			both := newTwin(t, db, w.m)
 			for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 				steps++
@@ -189,7 +189,7 @@ func (w *walk) next(both *twin) error {
 		return nil
 	}
 	if w.seldom("new rules", 10) {
-		w.m.rules = w.rules(w.m.rules.Linking)
+		w.newRules()
 	}
 	in := w.visit()
 	out, err := both.link(in)

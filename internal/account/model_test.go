@@ -18,6 +18,7 @@ type model struct {
 	conflicts map[modelConflict]bool // open ones
 
 	rules Rules
+	many  bool // the policy was many_unionids for a while
 	now   time.Time
 	mint  func(Kind) string // id of a new user
 	told  []string          // events of this call

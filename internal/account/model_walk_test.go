@@ -84,12 +84,19 @@ func (w *walk) carry(in Input, out Outcome) {
 	w.tokens = append(w.tokens, t)
 }
 
-// rules draws those that may change while the accounts stay.
-func (w *walk) rules(linking Linking) Rules {
+// rules draws rules. All of them may change while the accounts stay.
+func (w *walk) rules() Rules {
 	return Rules{
-		FirstLogin: FirstLogin(w.one("mode", string(FirstLoginWeChat), string(FirstLoginWeChatPhone))), Linking: linking,
-		GuestsOff: w.seldom("guests off", 4), PhoneIdle: DefaultPhoneIdle, StandIns: map[string]bool{"lone": w.d("standin", 2) == 1},
+		FirstLogin: FirstLogin(w.one("mode", string(FirstLoginWeChat), string(FirstLoginWeChatPhone))),
+		Linking:    Linking(w.one("linking", string(OneToOne), string(ManyUnionIDs))),
+		GuestsOff:  w.seldom("guests off", 4), PhoneIdle: DefaultPhoneIdle, StandIns: map[string]bool{"lone": w.d("standin", 2) == 1},
 	}
+}
+
+// newRules are those from now on.
+func (w *walk) newRules() {
+	w.m.many = w.m.many || w.m.rules.Linking == ManyUnionIDs
+	w.m.rules = w.rules()
 }
 
 // members are those who live, in order.
@@ -177,13 +184,15 @@ func (m *model) step(s *modelStep) (refused bool) {
 func TestRandomStoriesAreDecidedByTheTables(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &walk{draws: func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) }}
-		linking := Linking(w.one("linking", string(OneToOne), string(ManyUnionIDs)))
-		w.m = newModel(w.rules(linking))
+		w.m = newModel(w.rules())
 		w.m.now = birthday(1000)
 		n := 0
 		w.m.mint = func(k Kind) string { return fmt.Sprint(map[Kind]string{Guest: "V", Member: "U"}[k], n) }
-		for range rapid.IntRange(1, 300).Draw(rt, "calls") {
+		for range rapid.IntRange(1, 600).Draw(rt, "calls") {
 			n++
+			if w.seldom("new rules", 20) {
+				w.newRules()
+			}
 			if w.m.now = birthday(1000 + n); w.seldom("operation", 8) {
 				if s := w.operate(); s != nil {
 					w.m.step(s)
