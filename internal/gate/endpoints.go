@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/wxgate/wxgate/internal/session"
 )
 
 // maxBody bounds the body of a request to one of our endpoints, in bytes.
@@ -170,7 +169,10 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 		writeJSON(w, map[string]string{"kind": "nobody"})
 		return
 	}
-	me := meOf(v.who, v.session())
+	me := meAnswer{userAnswer: userOf(v.who), Identities: []meIdentity{}}
+	if sess := v.session(); sess != nil && sess.OpenID != "" && !sess.Snapshot {
+		me.Identities = append(me.Identities, meIdentity{AppID: sess.AppID})
+	}
 	if v.who.member() {
 		if self, ok := s.self(r.Context(), v); ok { // else what is known without a database
 			me.Phone, me.CanBind, me.Identities = self.Phone, s.canBind(v, self), []meIdentity{}
@@ -182,22 +184,24 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 	writeJSON(w, me)
 }
 
-func meOf(who identity, sess *session.Session) meAnswer {
-	me := meAnswer{ID: who.id, Kind: who.kind, PhoneVerified: who.phone, Channel: who.channel, Identities: []meIdentity{}}
-	if sess != nil && sess.OpenID != "" && !sess.Snapshot {
-		me.Identities = append(me.Identities, meIdentity{AppID: sess.AppID})
-	}
-	return me
+// userAnswer is who a visitor is.
+type userAnswer struct {
+	ID            string `json:"id"`
+	Kind          string `json:"kind"`
+	PhoneVerified bool   `json:"phone_verified"`
+	Channel       string `json:"channel"`
 }
 
+func userOf(who identity) userAnswer {
+	return userAnswer{ID: who.id, Kind: who.kind, PhoneVerified: who.phone, Channel: who.channel}
+}
+
+// meAnswer is besides what his login is tied to.
 type meAnswer struct {
-	ID            string       `json:"id"`
-	Kind          string       `json:"kind"`
-	PhoneVerified bool         `json:"phone_verified"`
-	Phone         string       `json:"phone,omitempty"` // masked
-	Channel       string       `json:"channel"`
-	Identities    []meIdentity `json:"identities"`
-	CanBind       bool         `json:"can_bind"` // a WeChat account can be added here
+	userAnswer
+	Phone      string       `json:"phone,omitempty"` // masked
+	Identities []meIdentity `json:"identities"`
+	CanBind    bool         `json:"can_bind"` // a WeChat account can be added here
 }
 
 // meIdentity leaves out the openid: a page's script has no use for it.

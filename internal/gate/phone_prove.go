@@ -102,9 +102,9 @@ func (s *Site) phoneOf(ctx context.Context, v *Visit) (account.Phone, problem) {
 
 // proved is what a code has brought.
 type proved struct {
-	Token   string   `json:"t,omitempty"` // of the session from now on; empty: it stays as it is
-	User    meAnswer `json:"u"`
-	problem problem  // not kept: what is refused takes another code
+	Token   string     `json:"t,omitempty"` // of the session from now on; empty: it stays as it is
+	User    userAnswer `json:"u"`
+	problem problem    // not kept: what is refused takes another code
 }
 
 // provePhone checks a code and links the phone.
@@ -140,8 +140,8 @@ func (s *Site) provePhone(w http.ResponseWriter, r *http.Request, v *Visit) {
 }
 
 type provedAnswer struct {
-	User    meAnswer `json:"user"`
-	Session string   `json:"session,omitempty"` // for clients without cookies
+	User    userAnswer `json:"user"`
+	Session string     `json:"session,omitempty"` // for clients without cookies
 }
 
 // prove uses the code up and does what it was sent for.
@@ -174,7 +174,7 @@ func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot) proved 
 		if !s.phoneForMerge(ctx, v, slot.phone) {
 			return proved{problem: newProblem(codeUnavailable)}
 		}
-		return proved{User: meOf(v.who, v.session())}
+		return proved{User: userOf(v.who)}
 	}
 	in := account.Input{Phone: slot.phone, Want: account.WantLogin, InBrowser: v.agent().wechat}
 	if sess := v.session(); s.provedHere(sess) {
@@ -215,7 +215,7 @@ func (s *Site) proofEarned(ctx context.Context, v *Visit, e earned) proved {
 			return proved{problem: newProblem(codeUnavailable)}
 		}
 		done.Token = s.tokenOf(next)
-		done.User = meOf(identity{id: e.UserID, kind: string(e.Kind), phone: true, channel: next.Channel}, next)
+		done.User = userOf(identity{id: e.UserID, kind: string(e.Kind), phone: true, channel: next.Channel})
 	}
 	if refused {
 		done.problem = newProblem(code(e.Code))

@@ -185,7 +185,7 @@ func TestPhoneLogsInOutsideWeChat(t *testing.T) {
 	if kind != "member" || previous != guest || rg.last().Header.Get("X-User-Phone-Verified") != "1" {
 		t.Errorf("the shop was told %s %s, previously %s", kind, member, previous)
 	}
-	if u := answered.User; u.ID != member || u.Kind != "member" || !u.PhoneVerified || answered.Session != "" {
+	if u := answered.User; u.ID != member || u.Kind != "member" || !u.PhoneVerified || answered.Session != "" || strings.Contains(got.body, "can_bind") {
 		t.Errorf("answered %s", got.body)
 	}
 	if m := rg.inbox.last(t); m.Phone != liPhone || m.Purpose != "login" || m.ExpiresIn != codeLife || m.Locale != "zh-Hans" ||
