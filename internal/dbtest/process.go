@@ -135,10 +135,18 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// kill returns when nothing of the server is left: PostgreSQL does not start
+// while a child still holds the memory that they shared.
 func (p *process) kill() {
 	p.freeze() // so that it has no more children than are found
+	pids := p.all()
 	p.signal(syscall.SIGKILL)
 	<-p.ended
+	for _, pid := range pids {
+		for !all(pid, "ZX") {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // freeze returns when every thread stands still: a signal is only on its way
@@ -147,14 +155,15 @@ func (p *process) freeze() {
 	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
 	p.signal(syscall.SIGSTOP)
 	for _, pid := range p.all() {
-		for !stopped(pid) {
+		for !all(pid, "tTZX") { // none runs any more
 			time.Sleep(time.Millisecond)
 		}
 	}
 }
 
-// stopped says whether no thread of a process runs any more (proc(5)).
-func stopped(pid int) bool {
+// all says whether each thread of a process is in one of some states (proc(5)),
+// or gone.
+func all(pid int, states string) bool {
 	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	for _, stat := range stats {
 		raw, err := os.ReadFile(stat)
@@ -162,7 +171,7 @@ func stopped(pid int) bool {
 			continue // has ended
 		}
 		_, state, _ := strings.Cut(string(raw[bytes.LastIndexByte(raw, ')')+1:]), " ")
-		if !strings.ContainsAny(state[:min(1, len(state))], "TtZX") {
+		if !strings.ContainsAny(state[:min(1, len(state))], states) {
 			return false
 		}
 	}
