@@ -157,7 +157,7 @@ func (s *Site) conclude(ctx context.Context, v *Visit, in callbackInput, p pendi
 	switch {
 	case p.Relay != nil:
 		return s.relayBack(ctx, in, p)
-	case v.failed && p.Member != "": // whose session this is cannot be said
+	case v.failed: // whose session this is, and whether it was ended, cannot be said
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	case p.Member != "" && (v.who.id != p.Member || v.grace):
 		return result{ReturnTo: s.again(p, "")} // another one has logged in since

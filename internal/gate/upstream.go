@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -231,6 +232,11 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 		s.refuseLogin("the shop has logged somebody in on a snapshot page of WeChat")
 		return false
 	}
+	if sess != nil && !s.confirm(l) {
+		s.countWord(wordLogin, wordUnavailable)
+		return false
+	}
+	sess = v.session()
 	e := earned{proved: account.Input{ShopUserID: said[0], Outside: true}, channel: v.channel(), amr: amrUpstream}
 	if sess != nil && sess.Channel != "" {
 		e.channel = sess.Channel
@@ -239,6 +245,28 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 		e.proved.AppID, e.proved.OpenID, e.proved.UnionID = sess.AppID, sess.OpenID, sess.UnionID
 	}
 	return s.enter(l, e)
+}
+
+// confirm finds out whether a session was ended that Identify could not ask
+// about, or had no need to: what WeChat has proved for it counts only while it
+// lives.
+func (s *Site) confirm(l *listener) bool {
+	v, sess := l.v, l.v.session()
+	if !v.failed && sess.UserID != "" {
+		return true
+	}
+	v.failed = false
+	res, err := s.current(context.WithoutCancel(l.r.Context()), sess)
+	switch {
+	case errors.Is(err, account.ErrSessionDead):
+		v.sess, v.token = nil, ""
+	case err != nil:
+		s.storeFailed(v, "database", "resolving a session", err)
+		return false
+	default:
+		v.grace = !res.DiesAt.IsZero()
+	}
+	return true
 }
 
 // enter links who the shop has logged in, also when the visitor has hung up,
