@@ -30,6 +30,12 @@ func (s *Site) mergeProofs(ctx context.Context, v *Visit) (p proofOfSelf, err er
 	if raw, ok := s.Keys.Open(session.TypeProof, string(sealed)); !ok || json.Unmarshal(raw, &p) != nil || p.UserID != v.who.id {
 		return proofOfSelf{}, nil
 	}
+	if v.now.Unix() >= p.PhoneUntil {
+		p.Phone = "" // the number may be another's by now
+	}
+	if v.now.Unix() >= p.WeChatUntil {
+		p.AppID, p.OpenID, p.UnionID = "", "", ""
+	}
 	return p, nil
 }
 
@@ -49,12 +55,16 @@ func (s *Site) proveForMerge(ctx context.Context, v *Visit, add func(*proofOfSel
 
 // phoneForMerge keeps that a phone was proved for a merge.
 func (s *Site) phoneForMerge(ctx context.Context, v *Visit, phone account.Phone) bool {
-	return s.proveForMerge(ctx, v, func(p *proofOfSelf) { p.Phone = string(phone) })
+	return s.proveForMerge(ctx, v, func(p *proofOfSelf) {
+		p.Phone, p.PhoneUntil = string(phone), v.now.Add(proofLife).Unix()
+	})
 }
 
 // weChatForMerge keeps what WeChat has said for a merge.
 func (s *Site) weChatForMerge(ctx context.Context, v *Visit, p pending, g told) result {
-	if !s.proveForMerge(ctx, v, func(all *proofOfSelf) { all.AppID, all.OpenID, all.UnionID = p.AppID, g.OpenID, g.UnionID }) {
+	if !s.proveForMerge(ctx, v, func(all *proofOfSelf) {
+		all.AppID, all.OpenID, all.UnionID, all.WeChatUntil = p.AppID, g.OpenID, g.UnionID, v.now.Add(proofLife).Unix()
+	}) {
 		return s.unfinished(ctx, v, p, codeUnavailable)
 	}
 	return result{ReturnTo: s.mergeURL(p.ReturnTo, "")}

@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -152,6 +154,30 @@ func TestMergeTakesNobodyElsesAccount(t *testing.T) {
 		if _, err := rg.db.Self(t.Context(), id); err != nil {
 			t.Errorf("%s is gone: %v", id, err)
 		}
+	}
+}
+
+// Attack: he keeps the proof of a number alive with his own WeChat until the
+// carrier has given the number to somebody else, whose account he then takes.
+func TestOneProofDoesNotKeepTheOtherAlive(t *testing.T) {
+	rg := newPhoneRig(t)
+	begun := time.Now()
+	v := &Visit{site: rg.site, now: begun, sess: &session.Session{ID: "S1"}, who: identity{id: "7", kind: kindMember}}
+	if !rg.site.phoneForMerge(t.Context(), v, liPhone) {
+		t.Fatal("the phone is not kept")
+	}
+	v.now = begun.Add(proofLife - time.Second)
+	rg.site.weChatForMerge(t.Context(), v, pending{AppID: testAppID}, told{OpenID: "o1"})
+	if p, err := rg.site.mergeProofs(t.Context(), v); err != nil || p.Phone != liPhone || p.OpenID != "o1" {
+		t.Errorf("within its time: %+v, %v", p, err)
+	}
+	v.now = begun.Add(proofLife)
+	if p, err := rg.site.mergeProofs(t.Context(), v); err != nil || p.Phone != "" || p.OpenID != "o1" {
+		t.Errorf("after it: %+v, %v", p, err)
+	}
+	v.now = v.now.Add(proofLife)
+	if p, err := rg.site.mergeProofs(t.Context(), v); err != nil || p.OpenID != "" {
+		t.Errorf("after both: %+v, %v", p, err)
 	}
 }
 

@@ -18,6 +18,11 @@ type proofOfSelf struct {
 	AppID   string `json:"a,omitempty"`
 	OpenID  string `json:"o,omitempty"`
 	UnionID string `json:"n,omitempty"`
+
+	// Each of two proofs for a merge has its own end, in Unix seconds: one must
+	// not keep the other alive.
+	PhoneUntil  int64 `json:"q,omitempty"`
+	WeChatUntil int64 `json:"w,omitempty"`
 }
 
 // proofLife is how long a member who has proved himself has to prove his new
