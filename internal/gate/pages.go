@@ -169,6 +169,12 @@ func (s *Site) script(w http.ResponseWriter, r *http.Request, _ *Visit) {
 	}
 }
 
+// formAction is where the forms of our pages may lead: a logout leads on to its
+// return_to, and browsers look at where a form's answer redirects too.
+func (s *Site) formAction() string {
+	return strings.Join(append([]string{"form-action 'self'"}, s.cfg.ReturnOrigins...), " ")
+}
+
 func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 	p := s.pages
 	lang := p.language(r)
@@ -208,7 +214,7 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 	}
 	h.Set("Referrer-Policy", "no-referrer")
 	if posts {
-		h.Set("Content-Security-Policy", strings.Replace(p.csp[0], "form-action 'none'", "form-action 'self'", 1))
+		h.Set("Content-Security-Policy", strings.Replace(p.csp[0], "form-action 'none'", s.formAction(), 1))
 		// Without a referrer the form's Origin would be null, as another site's.
 		h.Set("Referrer-Policy", "same-origin")
 	}

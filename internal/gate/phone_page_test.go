@@ -16,6 +16,30 @@ import (
 
 // A page may run one script, ours, and only that with the form may speak with two
 // of our endpoints.
+// Scripts of a listed origin read what becomes of a code, and its people leave
+// our pages for it when they log out.
+func TestListedOriginsAreLetIn(t *testing.T) {
+	const shop = "https://m.example.com"
+	rg := newPhoneRig(t, func(c *Config) { c.ReturnOrigins = []string{shop} })
+	b := rg.visitor()
+	from := func(r *http.Request) {
+		r.Header.Set("Origin", shop)
+		r.Header.Set("Sec-Fetch-Site", "same-site")
+	}
+	fields := map[string]string{"phone": liPhone}
+	sent := b.post("/wxgate/phone/code", fields, from)
+	fields["code"] = rg.inbox.last(t).Code
+	for _, got := range []answer{sent, b.post("/wxgate/phone", fields, from)} {
+		if got.StatusCode >= 300 || got.Header.Get("Access-Control-Allow-Origin") != shop {
+			t.Errorf("%d %v", got.StatusCode, got.Header)
+		}
+	}
+	page := b.get("/wxgate/account?return_to=" + shop + "/me")
+	if csp := page.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' "+shop) {
+		t.Errorf("the logout leads nowhere: %s", csp)
+	}
+}
+
 func TestPagesRunOneScriptOfOurs(t *testing.T) {
 	rg := newPhoneRig(t)
 	b := rg.browser(uaChrome)

@@ -131,6 +131,7 @@ func (s *Site) provePhone(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return
 	}
 	ours(h)
+	s.allowOrigin(h, r)
 	h.Set("Content-Type", "application/json")
 	answer := provedAnswer{User: done.User}
 	if v.viaHeader {

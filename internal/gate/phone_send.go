@@ -46,6 +46,7 @@ func (s *Site) sendCode(w http.ResponseWriter, r *http.Request, v *Visit) {
 	}
 	h := w.Header()
 	ours(h)
+	s.allowOrigin(h, r)
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
 	writeJSON(w, map[string]int{"retry_after": int(codeGap / time.Second)})
