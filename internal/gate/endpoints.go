@@ -5,7 +5,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-
 )
 
 // maxBody bounds the body of a request to one of our endpoints, in bytes.

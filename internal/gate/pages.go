@@ -182,7 +182,10 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		Lang: p.tags[lang], Title: p.text(lang, "title."+pg.Key), Detail: pg.Detail,
 		Note: p.text(lang, "note."+string(pg.Code)),
 		Text: strings.Split(p.text(lang, "text."+pg.Key), "\n"),
-		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Script: p.scriptURL, Form: s.formData(pg.Form, lang),
+		Code: string(pg.Code), CodeLabel: p.text(lang, "label.code"), Form: s.formData(pg.Form, lang),
+	}
+	if pg.Form != nil || len(pg.Actions) > 0 { // else it has nothing to do
+		data.Script = p.scriptURL
 	}
 	data.Name, data.Logo = s.cfg.Brand.Name, p.logoURL
 	if pg.Code != "" || pg.Status >= http.StatusBadRequest {
