@@ -393,12 +393,3 @@ func TestDemo(t *testing.T) {
 		}
 	})
 }
-
-// secretsIn returns the codes and states of redirects.
-func secretsIn(moves []string) []string {
-	var found []string
-	for _, m := range regexp.MustCompile(`[?&](?:code|state)=([^&#]+)`).FindAllStringSubmatch(strings.Join(moves, "\n"), -1) {
-		found = append(found, strings.TrimSpace(m[1]))
-	}
-	return found
-}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -257,4 +258,13 @@ func TestServeHasNoFlagsOfTheGateway(t *testing.T) {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error %v, want an unknown flag", err)
 	}
+}
+
+// secretsIn returns the codes and states of redirects.
+func secretsIn(moves []string) []string {
+	var found []string
+	for _, m := range regexp.MustCompile(`[?&](?:code|state)=([^&#]+)`).FindAllStringSubmatch(strings.Join(moves, "\n"), -1) {
+		found = append(found, strings.TrimSpace(m[1]))
+	}
+	return found
 }
