@@ -1,5 +1,10 @@
 package account
 
+import (
+	"cmp"
+	"time"
+)
+
 // unknownUnionID is table N.
 func (d *decider) unknownUnionID() {
 	if d.phone.key != "" && d.phoneAlone() { // N5
@@ -100,11 +105,12 @@ func (d *decider) phoneAlone() bool {
 // idle says whether a member who has a WeChat was away for so long that the
 // carrier may have given his number to somebody else.
 func (d *decider) idle(u *user) bool {
-	limit := d.rules.PhoneIdle
-	if limit == 0 {
-		limit = DefaultPhoneIdle
-	}
-	return u.hasWeChat() && d.now.Sub(u.lastSeen) >= limit
+	return u.hasWeChat() && d.rules.idle(u, d.now)
+}
+
+// idle says whether a member was away for phone_idle.
+func (r Rules) idle(u *user, now time.Time) bool {
+	return now.Sub(u.lastSeen) >= cmp.Or(r.PhoneIdle, DefaultPhoneIdle)
 }
 
 // attachPhone gives the verified phone to u, or says why it cannot.

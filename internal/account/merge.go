@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 )
 
 // Merging names two members of whom one replaces the other: by their ids, or by
@@ -19,7 +20,8 @@ type Merging struct {
 // accounts, From's phone is released (phone.unbound), user.merged names
 // everybody who answers to To now, and open conflicts between the two close.
 // Under one_to_one two members with a unionid in one scope are refused with
-// CodeUserIDBoundToOtherWeChat. Merging who is one already changes nothing.
+// CodeUserIDBoundToOtherWeChat, and a phone alone proves no member who has a
+// WeChat and was away for long: CodeSecondProofRequired. Merging who is one already changes nothing.
 //
 // Errors: ErrUnknownUser, ErrUserCancelled, ErrNotMember, ErrNoReason.
 func (db *DB) Merge(ctx context.Context, rules Rules, m Merging) (Outcome, error) {
@@ -78,8 +80,19 @@ func readMerge(ctx context.Context, q querier, rules Rules, m provenMerging) (p 
 	if rules.Linking != ManyUnionIDs && p.from.bindsScopeOf(p.to) {
 		p.code = CodeUserIDBoundToOtherWeChat
 	}
+	if p.code == CodeOK && (m.byPhoneAlone(rules, p.from) || m.byPhoneAlone(rules, p.to)) {
+		p.code = CodeSecondProofRequired
+	}
 	p.conflicts, err = openConflictsOf(ctx, q, p.from.who.id, p.to.who.id)
 	return p, err
+}
+
+// byPhoneAlone says whether the number is all that was proved of a member who
+// has a WeChat and was away for phone_idle. It would not log anybody in to his
+// account, so it must not lead there by a merge either.
+func (m provenMerging) byPhoneAlone(rules Rules, h holding) bool {
+	return m.number.key != "" && h.who.phoneKey == m.number.key && h.who.id != m.Proofs.UserID &&
+		len(h.rows) > 0 && rules.idle(h.who, time.Now())
 }
 
 func holdsAsMember(ctx context.Context, q querier, id string) (holding, error) {

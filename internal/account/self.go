@@ -40,6 +40,9 @@ func (db *DB) Self(ctx context.Context, id string) (Self, error) {
 type Proofs struct {
 	Phone                  Phone
 	AppID, OpenID, UnionID string // UnionID may be unknown
+	// UserID is the member in whose session they were proved: of him the phone
+	// is not the only proof.
+	UserID string
 }
 
 // owners returns the two members whom the proofs name: from, who would be

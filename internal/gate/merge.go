@@ -72,7 +72,9 @@ func (s *Site) weChatForMerge(ctx context.Context, v *Visit, p pending, g told) 
 
 // merging is the merge of what was proved.
 func (p proofOfSelf) merging() account.Merging {
-	return account.Merging{Proofs: account.Proofs{Phone: account.Phone(p.Phone), AppID: p.AppID, OpenID: p.OpenID, UnionID: p.UnionID}}
+	return account.Merging{Proofs: account.Proofs{
+		Phone: account.Phone(p.Phone), AppID: p.AppID, OpenID: p.OpenID, UnionID: p.UnionID, UserID: p.UserID,
+	}}
 }
 
 // mergePage asks for what is not proved yet, and then shows both accounts.
@@ -151,9 +153,17 @@ func (s *Site) previewMerge(ctx context.Context, v *Visit, proofs proofOfSelf) (
 	case preview.From.ID == preview.To.ID, preview.From.ID != v.who.id && preview.To.ID != v.who.id:
 		return preview, newProblem(codeOneAccount)
 	case preview.Code != account.CodeOK:
-		return preview, newProblem(codeTwoWeChats)
+		return preview, mergeRefused(preview.Code)
 	}
 	return preview, problem{}
+}
+
+// mergeRefused says why two accounts stay two.
+func mergeRefused(c account.Code) problem {
+	if c == account.CodeSecondProofRequired {
+		return newProblem(code(c))
+	}
+	return newProblem(codeTwoWeChats)
 }
 
 // mergeAccounts merges the two accounts that the visitor has proved (O3).
@@ -181,7 +191,7 @@ func (s *Site) mergeAccounts(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	case out.Code != account.CodeOK:
-		s.writeProblem(w, r, newProblem(codeTwoWeChats))
+		s.writeProblem(w, r, mergeRefused(out.Code))
 		return
 	}
 	_, _, _ = s.Store.Take(ctx, mergeKey(v.session())) // what was proved is spent, and else expires
