@@ -129,6 +129,9 @@ func TestWhatACarrierSaysReachesVisitorAndOperator(t *testing.T) {
 			if !is(got, c.status, c.code) || (c.status == 429 || c.status == 503) != (retryAfter(got) > 0) {
 				t.Errorf("%d %v %s", got.StatusCode, got.Header, got.body)
 			}
+			if said := strings.Contains(got.body, rg.site.pages.text(0, "text.no_codes")); said != (c.status == 503) {
+				t.Errorf("that codes are out of order is said: %t\n%s", said, got.body)
+			}
 			if rg.counts.of(string(c.reason)) != 1 || rg.counts.of(smsSent) != 0 || rg.inbox.count() != 1 {
 				t.Errorf("counted %v, handed over %d times", rg.counts.all, rg.inbox.count())
 			}

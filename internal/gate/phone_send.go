@@ -69,7 +69,7 @@ func (s *Site) send(r *http.Request, v *Visit, a phoneRequest) problem {
 			s.Log.Error("sms_budget is spent: no code is sent to anybody for now; is somebody spending it? this is said once a minute",
 				"budget", s.cfg.SMSBudget)
 		})
-		return newProblem(codeUnavailable).after(time.Duration(p.retryAfter) * time.Second)
+		return noCodes(time.Duration(p.retryAfter) * time.Second)
 	}
 	code, err := s.newCode(ctx, v, a.slot)
 	if err != nil {
@@ -125,6 +125,13 @@ func (s *Site) handOver(ctx context.Context, m sms.Message) problem {
 	case sms.ReasonPhone:
 		return newProblem(codePhoneInvalid)
 	default:
-		return newProblem(codeUnavailable).after(codeGap)
+		return noCodes(codeGap)
 	}
+}
+
+// noCodes says that messages are what is out of order, and nothing else.
+func noCodes(wait time.Duration) problem {
+	p := newProblem(codeUnavailable).after(wait)
+	p.text = "no_codes"
+	return p
 }

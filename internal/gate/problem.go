@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -20,7 +21,8 @@ type problem struct {
 	Need     string `json:"need,omitempty"`
 	LoginURL string `json:"login_url,omitempty"`
 
-	retryAfter int // seconds; 0: no Retry-After
+	retryAfter int    // seconds; 0: no Retry-After
+	text       string // the key of a text that says more than the code's
 }
 
 // code is stable: scripts and support people go by it.
@@ -89,7 +91,7 @@ func (s *Site) writeProblem(w http.ResponseWriter, r *http.Request, p problem) {
 	h.Set("Content-Type", "application/problem+json")
 	lang := s.pages.language(r)
 	p.Title = s.pages.text(lang, "title."+string(p.Code))
-	p.Detail = strings.ReplaceAll(s.pages.text(lang, "text."+string(p.Code)), "\n", " ")
+	p.Detail = strings.ReplaceAll(s.pages.text(lang, "text."+cmp.Or(p.text, string(p.Code))), "\n", " ")
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
 		writeJSON(w, p)

@@ -62,7 +62,7 @@
       if (request.status === 409) return location.replace(text.refused + encodeURIComponent(answer.code));
       say(answer.detail || text.failed);
       if (request.status === 422) (answer.code === 'phone_invalid' && phone || code).focus();
-      if (button === send && request.status === 429) wait(Number(request.getResponseHeader('Retry-After')) || 60);
+      if (button === send && (request.status === 429 || request.status === 503)) wait(Number(request.getResponseHeader('Retry-After')) || 60);
     };
     request.onerror = request.ontimeout = function () {
       button.disabled = false;
