@@ -157,6 +157,9 @@ func accountPages() []view {
 			v.logInWithWeChat().open(account).tap(cancel).tap("nav form button")
 		}},
 		{key: "merge_phone", device: inWeChat(""), reach: func(v *visitor) { v.logInWithWeChat().open(merge) }},
+		{key: "merge_elsewhere", device: onPhone(), reach: func(v *visitor) {
+			v.open("/wxgate/phone?return_to=%2F").provePhone(v.w.newPhone()).open(merge)
+		}},
 		{key: "merge_wechat", device: inWeChat(""), reach: two},
 		{key: "one_account", device: inWeChat(""), reach: func(v *visitor) {
 			v.logInWithWeChat().open(merge).provePhone(v.w.newPhone()).tap(primary)

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -151,6 +154,24 @@ func TestPhonePageSaysWhatItNeedsWithoutScript(t *testing.T) {
 	d := onPhone()
 	d.noScript = true
 	w.visitor(d).open("/me/orders").mustSay("noscript", texts(t, "zh-CN")["label.no_script"])
+}
+
+// The fragment comes along through the form that proves a phone as well.
+func TestPhonePageKeepsTheFragmentOfTheURLThatWasLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, allWays("wechat_phone"))
+	const left = "/me/orders?q=1#/orders/5?tab=$1&all"
+	w.visitor(onPhone()).open("/").open(left).atPath("/wxgate/phone").provePhone(w.newPhone()).at(left).see(memberSign)
+}
+
+// A browser that drops the session that a code needs is told what to do, and
+// not that it would have to log in, which is what it tries.
+func TestPhonePageSaysThatCookiesAreMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, allWays("wechat_phone"))
+	v := w.visitor(onPhone()).open("/wxgate/phone?return_to=%2Fme%2Forders")
+	send(v, network.ClearBrowserCookies, cdp.Empty{})
+	v.enter("#phone", w.newPhone()).press("#send").see("#said").mustSay("#said", texts(t, "zh-CN")["label.lost"])
 }
 
 func TestChangeOfPhone(t *testing.T) {

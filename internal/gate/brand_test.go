@@ -36,6 +36,17 @@ func TestPagesShowWhoseTheyAre(t *testing.T) {
 	}
 }
 
+// Nothing is wrong on the page of a change, but it names the shop as a way.
+func TestChangeOfPhoneShowsWhomToCall(t *testing.T) {
+	rg := newPhoneRig(t, branded)
+	b := rg.browser(uaChrome)
+	b.get("/goods")
+	rg.verify(b, liPhone)
+	if page := b.get("/wxgate/phone?change=1", english); !strings.Contains(page.body, "contact the shop") || !strings.Contains(page.body, "400-123-4567") {
+		t.Errorf("at %s:\n%s", page.Request.URL, page.body)
+	}
+}
+
 func TestPagesWithoutABrandShowNone(t *testing.T) {
 	rg := newRig(t)
 	b := rg.browser(uaWeChat)

@@ -254,6 +254,10 @@ func TestConsentWithoutUnionIDIsNotAskedForTwice(t *testing.T) {
 	if got.Request.URL.Path != "/wxgate/login" || strings.Contains(got.body, "go=wechat") || !strings.Contains(got.body, "phone_required") {
 		t.Errorf("at %s:\n%s", got.Request.URL, got.body)
 	}
+	// He is told to name a code to the shop, so there is one, however he comes.
+	if got := b.get("/me/orders", english); !strings.Contains(got.body, "the code below") || !strings.Contains(got.body, "<code>phone_required</code>") {
+		t.Errorf("later, at %s:\n%s", got.Request.URL, got.body)
+	}
 	if got := b.fetch(http.MethodGet, "/api/me/summary"); !strings.Contains(got.body, `"need":"phone"`) {
 		t.Errorf("scripts are told %s", got.body)
 	}

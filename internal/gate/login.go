@@ -18,7 +18,7 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request, v *Visit) {
 	back := s.returnTo(q.Get("return_to"))
 	switch {
 	case v.who.member() && !v.grace && refusalCode(q.Get("code")) != "":
-		s.writePage(w, r, refusedPage(refusalCode(q.Get("code")), back))
+		s.writePage(w, r, s.refusedPage(v, refusalCode(q.Get("code")), back))
 	case v.who.member() && !v.grace && !s.lacksUnionID(v):
 		s.redirect(w, back)
 	case isNavigation(r) && s.toExternal(w, r, v):
@@ -167,7 +167,7 @@ func (s *Site) loginPage(v *Visit, back, rawCode string) page {
 	case s.SMS != nil:
 		p.Key = "login_phone"
 	case !s.mayTell(v):
-		p.Key = "login_no_unionid"
+		p.Key, p.Code = "login_no_unionid", code(account.CodePhoneRequired) // he is told to name it
 	case s.cfg.OfficialAccount.AppID == "" && s.cfg.Website.AppID != "":
 		p.Key, p.Detail = "login_on_computer", s.absolute(back)
 	default:
@@ -181,8 +181,20 @@ func (s *Site) loginPage(v *Visit, back, rawCode string) page {
 }
 
 // refusedPage tells a member who is logged in what his login did not do.
-func refusedPage(c code, back string) page {
-	return page{Status: http.StatusOK, Key: "logged_in", Code: c, Actions: []action{{Key: "go_on", Primary: true, Href: back}}}
+func (s *Site) refusedPage(v *Visit, c code, back string) page {
+	p := page{Status: http.StatusOK, Key: "logged_in", Code: c, Actions: []action{{Key: "go_on", Primary: true, Href: back}}}
+	if c == code(account.CodeWeChatBoundToOtherUser) {
+		p.Actions = append(p.Actions, s.mergeActions(v, back)...)
+	}
+	return p
+}
+
+// mergeActions offer a member to merge two accounts of his, where he can.
+func (s *Site) mergeActions(v *Visit, back string) []action {
+	if !v.who.member() || !s.canMerge(v) {
+		return nil
+	}
+	return []action{{Key: "two_accounts", Href: s.mergeURL(back, "")}}
 }
 
 func (s *Site) bindPage(v *Visit, back string) page {
@@ -202,6 +214,9 @@ func (s *Site) bindPage(v *Visit, back string) page {
 		p.Key, p.Actions = "bind_scan", []action{{Key: "bind_scan", Primary: true, Href: here + "&go=scan"}}
 	default:
 		p.Key, p.Detail = "bind_elsewhere", s.absolute(back)
+	}
+	if p.Code == code(account.CodeWeChatBoundToOtherUser) {
+		p.Actions = append(p.Actions, s.mergeActions(v, back)...)
 	}
 	p.Actions = append(p.Actions, action{Key: "not_now", Href: back})
 	return p

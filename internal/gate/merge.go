@@ -81,7 +81,8 @@ func (p proofOfSelf) merging() account.Merging {
 func (s *Site) mergePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 	q := v.Sent.Query()
 	back := s.returnTo(q.Get("return_to"))
-	if s.forMember(w, r, v, back) {
+	here := s.mergeURL(back, "")
+	if s.forMember(w, r, v, here) {
 		return
 	}
 	if s.SMS == nil {
@@ -95,13 +96,14 @@ func (s *Site) mergePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*storeTimeout)
 	defer cancel()
 	proofs, err := s.mergeProofs(ctx, v)
-	here := s.mergeURL(back, "")
 	switch {
 	case err != nil:
 		s.storeFailed(v, "session", "reading a proof", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case q.Get("code") == "done":
 		s.writePage(w, r, donePage("merged", back))
+	case proofs.OpenID == "" && !s.canMerge(v): // said before a code is spent
+		s.writePage(w, r, page{Status: http.StatusOK, Key: "merge_elsewhere", Detail: s.absolute(here), Actions: []action{{Key: "leave_it", Href: back}}})
 	case proofs.Phone == "":
 		s.writePage(w, r, page{Status: http.StatusOK, Key: "merge_phone", Actions: []action{{Key: "leave_it", Href: back}}, Form: &form{
 			Submit: "confirm", AskPhone: true, Next: here, Refused: here + "&code=", Purpose: purposeMerge,
@@ -116,14 +118,11 @@ func (s *Site) mergePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 // mergeWeChatPage asks for the WeChat account of the other of two accounts.
 func (s *Site) mergeWeChatPage(v *Visit, back, rawCode string) page {
 	p := page{Status: http.StatusOK, Key: "merge_wechat", Code: loginCode(rawCode)}
-	switch {
-	case s.canConsent(v):
-		p.Actions = append(p.Actions, action{Key: "prove_wechat", Href: s.mergeURL(back, "") + "&go=wechat", Primary: true})
-	case s.canScan(v):
-		p.Actions = append(p.Actions, action{Key: "prove_scan", Href: s.mergeURL(back, "") + "&go=scan", Primary: true})
-	default:
-		p.Key, p.Detail = "bind_elsewhere", s.absolute(back)
+	prove := action{Key: "prove_scan", Href: s.mergeURL(back, "") + "&go=scan", Primary: true}
+	if s.canConsent(v) {
+		prove = action{Key: "prove_wechat", Href: s.mergeURL(back, "") + "&go=wechat", Primary: true}
 	}
+	p.Actions = append(p.Actions, prove)
 	p.Actions = append(p.Actions, action{Key: "leave_it", Href: back})
 	return p
 }

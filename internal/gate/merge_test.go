@@ -197,3 +197,31 @@ func TestTwoAccountsWithAWeChatEachStayTwo(t *testing.T) {
 		t.Errorf("%d %s", got.StatusCode, got.body)
 	}
 }
+
+// Where WeChat cannot be asked, no code is spent before that is said, and the
+// link that is shown leads to the merge.
+func TestMergeSaysFirstWhereWeChatCannotBeAsked(t *testing.T) {
+	rg := newPhoneRig(t, weChatMode)
+	b := rg.browser(uaChrome)
+	b.get("/goods")
+	rg.verify(b, liPhone)
+	page := b.get("/wxgate/merge?return_to=/cart", english)
+	if strings.Contains(page.body, "<form") || !strings.Contains(page.body, rg.srv.URL+"/wxgate/merge?return_to=%2Fcart</p>") {
+		t.Errorf("at %s:\n%s", page.Request.URL, page.body)
+	}
+}
+
+// A WeChat that is another account's: the page that says so offers the merge.
+func TestRefusedWeChatLeadsToTheMergeOfTwoAccounts(t *testing.T) {
+	rg := newPhoneRig(t, weChatMode)
+	b, _, _ := rg.twoAccounts()
+	for _, path := range []string{"/wxgate/login", "/wxgate/phone", "/wxgate/bind"} {
+		page := b.get(path+"?return_to=/cart&code=wechat_bound_to_other_user", english)
+		if got := hrefOf(t, page, "I have two accounts"); got != "/wxgate/merge?return_to=%2Fcart" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	if page := b.get("/wxgate/login?code=repair_conflict", english); strings.Contains(page.body, "I have two accounts") {
+		t.Error("a merge is offered where it would not help")
+	}
+}

@@ -29,6 +29,7 @@ type page struct {
 	Facts   []fact   // shown as a list
 	Form    *form    // asks for a phone and a code
 	Actions []action // at least one way on
+	Contact bool     // the shop's is shown, as it is where something went wrong
 
 	retryAfter int
 }
@@ -138,8 +139,8 @@ type actionData struct {
 }
 
 type formData struct {
-	Send, Prove, Next, Refused, Purpose                           string // URLs and what is sent to them
-	Phone, Code, SendLabel, Again, Submit, Sent, Failed, NoScript string // words; without Phone it is not asked for
+	Send, Prove, Next, Refused, Purpose                                 string // URLs and what is sent to them
+	Phone, Code, SendLabel, Again, Submit, Sent, Failed, Lost, NoScript string // words; without Phone it is not asked for
 }
 
 func (s *Site) formData(f *form, lang int) *formData {
@@ -151,7 +152,7 @@ func (s *Site) formData(f *form, lang int) *formData {
 	d := &formData{
 		Send: s.cfg.Prefix + "/phone/code", Prove: s.cfg.Prefix + "/phone", Next: f.Next, Refused: f.Refused, Purpose: f.Purpose,
 		Code: label("sms_code"), SendLabel: label("send"), Again: label("again"), Submit: label(f.Submit),
-		Sent: label("sent"), Failed: label("failed"), NoScript: label("no_script"),
+		Sent: label("sent"), Failed: label("failed"), Lost: label("lost"), NoScript: label("no_script"),
 	}
 	if f.AskPhone {
 		d.Phone = label("phone")
@@ -188,7 +189,7 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		data.Script = p.scriptURL
 	}
 	data.Name, data.Logo = s.cfg.Brand.Name, p.logoURL
-	if pg.Code != "" || pg.Status >= http.StatusBadRequest {
+	if pg.Contact || pg.Code != "" || pg.Status >= http.StatusBadRequest {
 		data.Contact, data.ContactLabel = s.cfg.Brand.Contact, p.text(lang, "label.contact")
 	}
 	posts := false

@@ -136,7 +136,7 @@ func (s *Site) oldPhonePage(v *Visit, back string, phone account.Phone) page {
 	case s.canScan(v):
 		p.Actions = append(p.Actions, action{Key: "prove_scan", Href: here + "&go=scan"})
 	default:
-		p.Key = "phone_change_elsewhere"
+		p.Key, p.Contact = "phone_change_elsewhere", true
 	}
 	p.Actions = append(p.Actions, action{Key: "keep_phone", Href: back})
 	return p

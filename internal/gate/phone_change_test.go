@@ -164,7 +164,7 @@ func TestPhoneIsNotChangedToAnothers(t *testing.T) {
 func TestOnlyMembersWithAPhoneChangeIt(t *testing.T) {
 	rg := newPhoneRig(t, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChat })
 	guest := rg.visitor()
-	if page := guest.get(changeMe); page.Request.URL.RequestURI() != "/wxgate/phone?return_to=%2Fme%3Ftab%3Dphone" {
+	if page := guest.get(changeMe); page.Request.URL.RequestURI() != rg.site.phoneURL(rg.site.changeURL("/me?tab=phone", ""), "") {
 		t.Errorf("a guest is at %s", page.Request.URL)
 	}
 	if got := guest.post("/wxgate/phone/code", map[string]string{"purpose": "change"}); !is(got, http.StatusUnauthorized, "login_required") {

@@ -26,7 +26,7 @@ func (s *Site) phonePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 	case phoneRefusal(q.Get("code")) != "":
 		s.writePage(w, r, s.phoneRefused(v, back, phoneRefusal(q.Get("code"))))
 	case change && !v.who.member():
-		s.redirect(w, s.loginURL(back, ""))
+		s.redirect(w, s.loginURL(s.changeURL(back, ""), ""))
 	case change:
 		s.changePage(w, r, v, back)
 	case v.who.member() && v.who.phone && !v.grace:
@@ -55,8 +55,17 @@ func (s *Site) phoneForm(v *Visit, back string) page {
 	case !v.agent().wechat && s.cfg.OfficialAccount.AppID != "":
 		p.Key, p.Detail = "phone_login_elsewhere", s.absolute(back)
 	}
-	p.Actions = append(p.Actions, action{Key: "keep_browsing", Href: "/"})
+	p.Actions = append(p.Actions, leave(v))
 	return p
+}
+
+// leave is the way on for whoever would rather not. A member is not told that he
+// goes on without a login.
+func leave(v *Visit) action {
+	if v.who.member() {
+		return action{Key: "not_now", Href: "/"}
+	}
+	return action{Key: "keep_browsing", Href: "/"}
 }
 
 // haveSession makes sure that the visitor has the session that a code needs.
@@ -115,9 +124,11 @@ func (s *Site) phoneRefused(v *Visit, back string, c account.Code) page {
 	case c == account.CodePhoneOwnedByOtherUser && v.who.member() && s.canMerge(v):
 		p.Actions = append(p.Actions, action{Key: "two_accounts", Href: s.mergeURL(back, ""), Primary: true},
 			action{Key: "other_phone", Href: s.phoneURL(back, "")})
+	case c == account.CodeWeChatBoundToOtherUser:
+		p.Actions = append(p.Actions, s.mergeActions(v, back)...)
 	case c == account.CodePhoneBoundToOtherWeChat, c == account.CodePhoneOwnedByOtherUser, c == account.CodeSecondProofRequired:
 		p.Actions = append(p.Actions, action{Key: "other_phone", Href: s.phoneURL(back, ""), Primary: true})
 	}
-	p.Actions = append(p.Actions, action{Key: "keep_browsing", Href: "/"})
+	p.Actions = append(p.Actions, leave(v))
 	return p
 }

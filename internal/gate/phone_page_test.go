@@ -176,6 +176,21 @@ func TestSecondProofInWeChatIsATap(t *testing.T) {
 	}
 }
 
+// Whoever is logged in is not offered to go on without a login.
+func TestMemberWhoWantsNoPhoneGoesOnAsAMember(t *testing.T) {
+	rg := newPhoneRig(t, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChat })
+	wang := rg.wechatBrowser(wechattest.Person{Name: "wang", Follower: true})
+	wang.get("/me/orders")
+	for path, want := range map[string]string{
+		"/wxgate/phone": "Verify your phone", "/wxgate/phone?code=phone_owned_by_other_user": "This number belongs to another account",
+	} {
+		page := wang.get(path, english)
+		if !strings.Contains(page.body, want) || strings.Contains(page.body, "Not now, keep browsing") || hrefOf(t, page, "Not now") != "/" {
+			t.Errorf("%s:\n%s", path, page.body)
+		}
+	}
+}
+
 // A form that was posted without the phone that it needs is not lost silently.
 func TestFormThatNeedsAPhoneGetsAPage(t *testing.T) {
 	rg := newPhoneRig(t, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChat })

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,7 +16,7 @@ const maxReturnTo = 2000
 // drop control characters, take a backslash for a slash before the query, and
 // "//host" for another host. So nothing of that kind is repaired here: a path
 // that holds it, or would lead back to our own endpoints and so in a circle, is
-// refused. The query and the fragment can lead nowhere else and are kept.
+// refused, but for the pages of a member's own account. The query and the fragment can lead nowhere else and are kept.
 func returnTo(raw, prefix string, origins []string) string {
 	if raw == "" || len(raw) > maxReturnTo || hasControl(raw) {
 		return "/"
@@ -37,7 +38,8 @@ func localPath(raw, prefix string) string {
 		path = raw[:i]
 	}
 	// Browsers resolve dot segments first, so "/.//host" is looked at resolved.
-	if strings.Contains(path, `\`) || strings.HasPrefix(path, "//") || strings.HasPrefix(resolveDots(path), "//") || isOwnPath(path, prefix) {
+	if strings.Contains(path, `\`) || strings.HasPrefix(path, "//") || strings.HasPrefix(resolveDots(path), "//") ||
+		isOwnPath(path, prefix) && !isMembersPage(path, prefix) {
 		return ""
 	}
 	return raw
@@ -63,6 +65,13 @@ func isOwnPath(path, prefix string) bool {
 	}
 	own := pattern{text: prefix, kind: patternTree}
 	return readings.any(own.matches)
+}
+
+// isMembersPage says whether a path, spelt as we do, is a page of ours that needs
+// a login: whoever left it for one wants to be back there.
+func isMembersPage(path, prefix string) bool {
+	page, own := strings.CutPrefix(path, prefix)
+	return own && slices.Contains([]string{"/account", "/account/cancel", "/unbind", "/merge", "/phone"}, page)
 }
 
 // headerSafe percent-encodes what a Location header cannot hold.

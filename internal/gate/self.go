@@ -14,7 +14,7 @@ import (
 )
 
 // forMember answers those who cannot use a page or an endpoint of a member's
-// own account.
+// own account. A login leads on to back.
 func (s *Site) forMember(w http.ResponseWriter, r *http.Request, v *Visit, back string) (answered bool) {
 	switch {
 	case v.failed:
@@ -91,7 +91,7 @@ func weChatsOf(me account.Self) (appIDs []string) {
 // accountPage shows a member what is kept of him, and what he can do about it.
 func (s *Site) accountPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 	back := s.returnTo(v.Sent.Query().Get("return_to"))
-	if s.forMember(w, r, v, back) {
+	if s.forMember(w, r, v, s.ownURL("/account", back, "")) {
 		return
 	}
 	me, ok := s.self(r.Context(), v)
@@ -143,10 +143,10 @@ func (s *Site) unbindPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writePage(w, r, donePage("unbound", s.loginURL(back, "")))
 		return
 	}
-	if s.forMember(w, r, v, back) {
+	here := s.ownURL("/unbind", back, "") + "&appid=" + url.QueryEscape(q.Get("appid"))
+	if s.forMember(w, r, v, here) {
 		return
 	}
-	here := s.ownURL("/unbind", back, "") + "&appid=" + url.QueryEscape(q.Get("appid"))
 	s.writePage(w, r, page{Status: http.StatusOK, Key: "unbind", Actions: []action{
 		{Key: "keep_wechat", Href: back, Primary: true}, {Key: "unbind", Href: here, Post: true},
 	}})
@@ -206,11 +206,12 @@ func (s *Site) cancelPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writePage(w, r, donePage("cancelled", "/"))
 		return
 	}
-	if s.forMember(w, r, v, back) {
+	here := s.ownURL("/account/cancel", back, "")
+	if s.forMember(w, r, v, here) {
 		return
 	}
 	s.writePage(w, r, page{Status: http.StatusOK, Key: "cancel", Actions: []action{
-		{Key: "keep_account", Href: back, Primary: true}, {Key: "cancel_account", Href: s.ownURL("/account/cancel", back, ""), Post: true},
+		{Key: "keep_account", Href: back, Primary: true}, {Key: "cancel_account", Href: here, Post: true},
 	}})
 }
 

@@ -248,3 +248,28 @@ func TestOwnAccountWhileTheStoreIsDown(t *testing.T) {
 		t.Error("he was logged out")
 	}
 }
+
+// Whoever has to log in first comes back to the page of his account that he
+// left, and not only to where that page would have led him.
+func TestLoginLeadsBackToTheOwnAccount(t *testing.T) {
+	rg := newPhoneRig(t, weChatMode)
+	for _, left := range []string{
+		"/wxgate/account?return_to=%2Fcart%3Fx%3D1", "/wxgate/unbind?return_to=%2Fcart&appid=" + testAppID,
+		"/wxgate/account/cancel?return_to=%2Fcart", "/wxgate/merge?return_to=%2Fcart",
+	} {
+		b := rg.wechatBrowser(wechattest.Person{Name: "li " + left, Consent: wechattest.Accept})
+		page := b.get(left, english)
+		if page.Request.URL.Path != "/wxgate/login" {
+			t.Fatalf("%s: a guest is at %s", left, page.Request.URL)
+		}
+		if page = b.follow(page, "Log in with WeChat"); page.Request.URL.RequestURI() != left {
+			t.Errorf("%s: he is back at %s", left, page.Request.URL)
+		}
+	}
+	// Who wants another phone logs in with the one he has, outside WeChat.
+	const change = "/wxgate/phone?return_to=%2Fcart&change=1"
+	page := rg.visitor().get(change)
+	if want := `data-next="` + strings.ReplaceAll(change, "&", "&amp;") + `"`; !strings.Contains(page.body, want) {
+		t.Errorf("no %s:\n%s", want, page.body)
+	}
+}

@@ -60,7 +60,7 @@
       try { answer = JSON.parse(request.responseText); } catch (e) { /* not ours */ }
       if (request.status >= 200 && request.status < 300) return done(answer);
       if (request.status === 409) return location.replace(text.refused + encodeURIComponent(answer.code));
-      say(answer.detail || text.failed);
+      say(request.status === 401 ? text.lost : answer.detail || text.failed);
       if (request.status === 422) (answer.code === 'phone_invalid' && phone || code).focus();
       if (button === send && (request.status === 429 || request.status === 503)) wait(Number(request.getResponseHeader('Retry-After')) || 60);
     };
