@@ -11,6 +11,8 @@ func (d *decider) phoneAndUnionID() {
 		return
 	case current == nil && d.boundElsewhere(owner): // P4
 		d.refuse(conflict{CodePhoneBoundToOtherWeChat, []string{owner.id, d.unionID}, wantsUnionID(owner.id, d.unionID)})
+	case current == nil && d.idle(owner): // a phone proves no more because another WeChat comes along
+		d.say(CodeSecondProofRequired)
 	case current == nil: // P3
 		d.member = owner
 	case owner != nil && owner.id == current.id: // P2

@@ -87,7 +87,7 @@ func (v *modelVisit) tableN5(person string) (user string, done bool) {
 	case person == "" && owner == "":
 		person = v.newMember(v.in.Phone)
 	case person == "":
-		if len(v.rowsOf(owner)) > 0 && v.now.Sub(v.users[owner].seen) > v.rules.PhoneIdle {
+		if v.idle(owner) {
 			v.refused = CodeSecondProofRequired
 			return "", false
 		}
@@ -110,6 +110,11 @@ func (v *modelVisit) tableN5(person string) (user string, done bool) {
 	}
 	v.mergeFree(person)
 	return person, true
+}
+
+// idle says that a member who has a WeChat was away for too long.
+func (v *modelVisit) idle(id string) bool {
+	return len(v.rowsOf(id)) > 0 && v.now.Sub(v.users[id].seen) > v.rules.PhoneIdle
 }
 
 // tableP is a known unionid and a phone.
@@ -136,6 +141,11 @@ func (v *modelVisit) tableP() string {
 			return kept
 		}
 		return v.settle(v.candidate())
+	case current == "" && v.idle(owner):
+		v.user = kept
+		user := v.tableW()
+		v.refused = CodeSecondProofRequired
+		return user
 	case current == "": // P3
 		return v.settle(owner)
 	case owner == current: // P2
