@@ -133,7 +133,8 @@ func (s *Site) factsOf(who account.Summary) []fact {
 	return append(facts, fact{"created", day(who.Created)}, fact{"last_seen", day(who.LastSeen)})
 }
 
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+// day is a date where most of the shops' customers are, in China.
+func day(t time.Time) string { return t.In(time.FixedZone("", 8*60*60)).Format(time.DateOnly) }
 
 // unbindPage says what happens when a WeChat account is unbound.
 func (s *Site) unbindPage(w http.ResponseWriter, r *http.Request, v *Visit) {

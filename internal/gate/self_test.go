@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
@@ -271,5 +272,12 @@ func TestLoginLeadsBackToTheOwnAccount(t *testing.T) {
 	page := rg.visitor().get(change)
 	if want := `data-next="` + strings.ReplaceAll(change, "&", "&amp;") + `"`; !strings.Contains(page.body, want) {
 		t.Errorf("no %s:\n%s", want, page.body)
+	}
+}
+
+// Before eight in the morning of China the UTC has yesterday's date.
+func TestDaysAreThoseOfChina(t *testing.T) {
+	if got := day(time.Date(2026, 11, 20, 16, 30, 0, 0, time.UTC)); got != "2026-11-21" {
+		t.Errorf("half past midnight is %s", got)
 	}
 }
