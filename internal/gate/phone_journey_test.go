@@ -138,8 +138,8 @@ func TestPhoneAloneRebindsNoWeChat(t *testing.T) {
 	if !is(refused, http.StatusConflict, "phone_bound_to_other_wechat") {
 		t.Fatalf("%d %s", refused.StatusCode, refused.body)
 	}
-	if page := wang.explained(refused); !strings.Contains(page.body, "换一个手机号") {
-		t.Errorf("no way on:\n%s", page.body)
+	if page := wang.explained(refused); !strings.Contains(page.body, "换一个手机号") || !strings.Contains(page.body, rg.srv.URL+"/wxgate/account<") {
+		t.Errorf("no way on, or not where the other WeChat is unbound:\n%s", page.body)
 	}
 	if wang.who() != guest || li.who() != owner {
 		t.Errorf("wang is %s, li is %s", wang.who(), li.who())

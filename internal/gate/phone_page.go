@@ -116,6 +116,9 @@ func phoneRefusal(raw string) account.Code {
 // phoneRefused says what a refusal means and what the visitor can do.
 func (s *Site) phoneRefused(v *Visit, back string, c account.Code) page {
 	p := page{Status: http.StatusOK, Key: string(c), Code: code(c)}
+	if c == account.CodePhoneBoundToOtherWeChat || c == account.CodeUserIDBoundToOtherWeChat {
+		p.Detail = s.origin() + s.cfg.Prefix + "/account" // where the other WeChat can be unbound
+	}
 	switch {
 	case c == account.CodePhoneChangeNeedsFlow:
 		p.Actions = append(p.Actions, action{Key: "change_phone", Href: s.changeURL(back, ""), Primary: true})
