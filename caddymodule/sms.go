@@ -174,15 +174,15 @@ func (c *SMSWebhook) Send(ctx context.Context, m sms.Message) error {
 	if err == nil {
 		return nil
 	}
-	reason := sms.Unanswered(err)
+	failed := &sms.Error{Carrier: "webhook", Reason: sms.Unanswered(err), Err: err}
 	var refused *webhook.StatusError
 	if errors.As(err, &refused) {
-		reason = sms.ReasonConfig
+		failed.Reason, failed.Code = sms.ReasonConfig, fmt.Sprintf("status %d", refused.Status)
 		if refused.Status >= 500 || refused.Status == http.StatusTooManyRequests {
-			reason = sms.ReasonBusy
+			failed.Reason = sms.ReasonBusy
 		}
 	}
-	return &sms.Error{Carrier: "webhook", Reason: reason, Err: err}
+	return failed
 }
 
 // SMSLog writes codes to the log instead of sending them: for development

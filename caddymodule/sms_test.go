@@ -88,6 +88,9 @@ func TestShopSendsCodes(t *testing.T) {
 	} {
 		status = answer
 		failsFor(reason)
+		if said := carrier.Send(t.Context(), codeMessage).Error(); !strings.Contains(said, fmt.Sprintf("webhook refused a message: status %d", answer)) {
+			t.Errorf("the log says %q", said)
+		}
 	}
 	server.Close() // nobody is there, so nothing was sent
 	failsFor(sms.ReasonBusy)
