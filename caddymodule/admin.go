@@ -52,7 +52,7 @@ type adminRoute struct {
 
 // adminRoutes lists everything that can be asked for.
 func adminRoutes() []adminRoute {
-	return slices.Concat(userRoutes(), listRoutes(), appRoutes(), transferRoutes())
+	return slices.Concat(userRoutes(), listRoutes(), appRoutes(), keyRoutes(), transferRoutes())
 }
 
 // Routes implements caddy.AdminRouter.

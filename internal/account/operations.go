@@ -60,6 +60,7 @@ const (
 	ActionImport        Action = "import"
 	ActionExport        Action = "export"
 	ActionRepair        Action = "repair"
+	ActionRotateKeys    Action = "rotate_keys"
 )
 
 // operate runs an operation as one transaction, with its events, and tells
@@ -119,6 +120,20 @@ func (c *change) record(by By, d deed) error {
 		return fmt.Errorf("recording an operation: %w", err)
 	}
 	return nil
+}
+
+// Record writes down what an operator does to something else than accounts. It
+// stands before the deed, so that none goes unrecorded.
+//
+// Errors: ErrNoReason.
+func (db *DB) Record(ctx context.Context, by By, action Action) error {
+	if err := by.check(); err != nil {
+		return err
+	}
+	return db.inTx(ctx, func(tx *sql.Tx) error {
+		c := &change{ctx: ctx, tx: tx, db: db, at: time.Now()}
+		return c.record(by, deed{action: action, detail: struct{}{}})
+	})
 }
 
 // cutSubject keeps as much of the name of a subject as an id is long, for that

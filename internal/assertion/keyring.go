@@ -120,7 +120,7 @@ func NewKeyring(config KeyringConfig) (*Keyring, error) {
 		return nil, fmt.Errorf("key rotation %v: must be whole seconds and at least %v", config.Rotation, minRotation)
 	}
 	for _, algorithm := range config.Algorithms {
-		if !slices.Contains([]string{ES256, RS256, EdDSA}, algorithm) {
+		if !slices.Contains(KeyAlgorithms(), algorithm) {
 			return nil, fmt.Errorf("assertion algorithm %q: a keyring makes keys for %s, %s and %s", algorithm, ES256, RS256, EdDSA)
 		}
 	}
@@ -220,22 +220,30 @@ func (k *Keyring) missing(algorithm string, rows []StoredKey, now time.Time) *St
 			return nil
 		}
 		start = newest.ExpiresAt.Add(-overlap)
-		if earliest := now.Add(lead); start.Before(earliest) {
-			start = earliest.UTC().Truncate(time.Hour).Add(time.Hour)
+		if start.Before(now.Add(lead)) {
+			start = earliest(now)
 		}
 	}
-	end := start.Add(k.rotation)
+	row := k.wanted(algorithm, rows, span{now, start, start.Add(k.rotation)})
+	return &row
+}
+
+// span is when a key is made, and from when to when it is to sign.
+type span struct{ made, start, end time.Time }
+
+// wanted is the row of a new key, without its secret part.
+func (k *Keyring) wanted(algorithm string, rows []StoredKey, s span) StoredKey {
 	// A key that does not open holds its place: take the next second.
 	for slices.ContainsFunc(rows, func(row StoredKey) bool {
-		return row.Algorithm == algorithm && row.ActiveFrom.Equal(start)
+		return row.Algorithm == algorithm && row.ActiveFrom.Equal(s.start)
 	}) {
-		start = start.Add(time.Second)
+		s.start = s.start.Add(time.Second)
 	}
-	return &StoredKey{
+	return StoredKey{
 		Algorithm:  algorithm,
-		CreatedAt:  now.UTC().Truncate(time.Second),
-		ActiveFrom: start,
-		ExpiresAt:  end.Add(overlap),
+		CreatedAt:  s.made.UTC().Truncate(time.Second),
+		ActiveFrom: s.start,
+		ExpiresAt:  s.end.Add(overlap),
 	}
 }
 
@@ -331,7 +339,7 @@ func newView(keys map[string][]entry) (*view, error) {
 	set := struct {
 		Keys []json.RawMessage `json:"keys"`
 	}{Keys: []json.RawMessage{}}
-	for _, algorithm := range []string{ES256, EdDSA, RS256} {
+	for _, algorithm := range KeyAlgorithms() {
 		for _, e := range keys[algorithm] {
 			set.Keys = append(set.Keys, e.key.public)
 		}
