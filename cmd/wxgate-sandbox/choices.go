@@ -70,6 +70,8 @@ func apis() []choice {
 	return []choice{
 		{string(wechattest.ExchangeCode), "换取 openid", "code exchange"},
 		{string(wechattest.UserInfo), "用户信息", "user info"},
+		{string(wechattest.Code2Session), "小程序登录", "mini-program login"},
+		{string(wechattest.PhoneNumber), "手机号", "phone number"},
 		{string(wechattest.StableToken), "服务器凭证", "server token"},
 		{string(wechattest.Follower), "关注者信息", "follower info"},
 	}
@@ -82,6 +84,7 @@ func faults() []faultChoice {
 		{choice{"spent", "code 已使用 40163", "code was used"}, wechattest.ErrCode(40163)},
 		{choice{"invalid", "code 无效 40029", "code is invalid"}, wechattest.ErrCode(40029)},
 		{choice{"blocked", "用户受限 50002", "user is limited"}, wechattest.ErrCode(50002)},
+		{choice{"risk", "高风险用户 40226", "user is high-risk"}, wechattest.ErrCode(40226)},
 		{choice{"secret", "AppSecret 错误 40125", "wrong AppSecret"}, wechattest.ErrCode(40125)},
 		{choice{"ip", "IP 不在白名单 40164", "address is not on the whitelist"}, wechattest.ErrCode(40164)},
 		{choice{"slow", "慢 3 秒", "3 s late"}, wechattest.Delay(3 * time.Second)},

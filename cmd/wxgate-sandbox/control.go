@@ -65,6 +65,9 @@ func newControl(platform *wechattest.Server, l links) http.Handler {
 		mux.Handle("POST "+path, http.NewCrossOriginProtection().Handler(apply(change)))
 	}
 	mux.Handle("POST /sms", c.inbox)
+	phone := newTaps(platform)
+	mux.Handle("/mini/wx/", phone)
+	mux.Handle("/app/wx/", phone)
 	mux.Handle("/", platform)
 	return mux
 }

@@ -82,7 +82,7 @@ func TestPersonDoesWhatTheFormSays(t *testing.T) {
 		t.Fatalf("status %d", code)
 	}
 	want := wechattest.Person{
-		Name: "li", Nickname: "李雷 Li Lei", Follower: true, FromMenu: true,
+		Name: "li", Nickname: "李雷 Li Lei", Phone: "13800138001", Follower: true, FromMenu: true,
 		Consent: wechattest.Refuse, Refusal: wechattest.Authdeny, Snapshot: wechattest.SnapshotUnflagged,
 		DoubledCallback: true, CallbackDelay: 3 * time.Second,
 	}

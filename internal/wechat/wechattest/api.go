@@ -50,6 +50,9 @@ func (s *Server) calls() map[API]call {
 		Follower:     s.follower,
 		Followers:    s.followers,
 		FollowerList: s.followerList,
+		Code2Session: s.code2Session,
+		CheckSession: s.checkSession,
+		PhoneNumber:  s.phoneNumber,
 	}
 }
 

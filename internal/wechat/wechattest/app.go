@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// App is a service account of the platform, or a website app.
+// App is a service account of the platform, or another kind of app.
 type App struct {
 	ID     string // appid, like wx1111111111111111
 	Secret string // AppSecret
@@ -22,6 +22,17 @@ type App struct {
 	// Website makes it a website app, whose one scope is snsapi_login: people
 	// log in at its pages by scanning a QR code.
 	Website bool
+
+	// MiniProgram makes it a mini program, whose codes come from MiniLogin and
+	// MiniPhone.
+	MiniProgram bool
+
+	// Mobile makes it a mobile app, whose codes come from AppCode.
+	Mobile bool
+
+	// NoPhoneQuota says that the mini program's quota of phone numbers is used
+	// up: people are told so, and no code comes.
+	NoPhoneQuota bool
 
 	// Scopes the account may ask for; nil means snsapi_base and
 	// snsapi_userinfo.
@@ -44,6 +55,9 @@ type App struct {
 }
 
 func (a *App) mayAsk(scope string) bool {
+	if a.MiniProgram || a.Mobile {
+		return false // they have no pages
+	}
 	if a.Website {
 		return scope == scopeLogin
 	}

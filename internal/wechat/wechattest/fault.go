@@ -22,6 +22,9 @@ const (
 	Follower     API = "cgi-bin/user/info"
 	Followers    API = "cgi-bin/user/info/batchget"
 	FollowerList API = "cgi-bin/user/get"
+	Code2Session API = "sns/jscode2session"
+	CheckSession API = "wxa/checksession"
+	PhoneNumber  API = "wxa/business/getuserphonenumber"
 )
 
 // Fault is an answer that goes wrong. Fields combine: first the request takes

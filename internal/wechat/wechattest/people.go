@@ -13,6 +13,13 @@ type Person struct {
 	Nickname  string // empty means Name
 	AvatarURL string // headimgurl; empty when the person has none
 	Follower  bool   // follows every official account
+	Phone     string // the number, without its country; empty: none is given to anybody
+	Country   string // of Phone, in digits; empty means 86
+	Blocked   bool   // high-risk: mini programs may not log the person in
+
+	// OldLibrary says that the person's WeChat is so old that wx.getUserProfile
+	// still tells the truth. Others show themselves as 微信用户.
+	OldLibrary bool
 
 	// FromMenu says that the person enters pages from the account's chat or
 	// menu. For a follower even snsapi_userinfo is silent then.

@@ -1,7 +1,8 @@
 // Package wechattest is a faithful fake of the WeChat platform for tests and
 // for the sandbox, in the shape of net/http/httptest. It plays both hosts,
-// open.weixin.qq.com and api.weixin.qq.com, for pages of official accounts
-// and the QR codes of website apps.
+// open.weixin.qq.com and api.weixin.qq.com, for pages of official accounts,
+// the QR codes of website apps, mini programs and mobile apps. What WeChat does
+// on the phone for the latter two are methods: MiniLogin, AppCode and others.
 //
 // It is strict: what the real platform refuses, it refuses. And it is as
 // awkward as the real one: codes are spent once, errors are HTTP 200 with
@@ -83,6 +84,10 @@ type Server struct {
 	counts     map[API]int
 	lastOnes   []Request
 	virtualIDs int
+
+	miniKeys   map[miniUser]string      // session_key
+	miniLogins map[miniUser][]time.Time // calls of the last minute
+	phones     int                      // numbers told
 }
 
 // New returns a platform that is not listening: mount it as a handler.
@@ -106,6 +111,8 @@ func New(cfg Config) *Server {
 		forced:     map[string][]time.Time{},
 		faults:     map[API][]queuedFault{},
 		counts:     map[API]int{},
+		miniKeys:   map[miniUser]string{},
+		miniLogins: map[miniUser][]time.Time{},
 	}
 	if s.now == nil {
 		s.now = time.Now

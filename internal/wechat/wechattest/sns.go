@@ -2,12 +2,13 @@ package wechattest
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
 const (
 	codeLife    = 5 * time.Minute
-	qrCodeLife  = 10 * time.Minute // of a code that a scan has brought
+	longLife    = 10 * time.Minute // of a code that a scan or a mobile app has brought
 	userLife    = 2 * time.Hour
 	refreshLife = 30 * 24 * time.Hour
 
@@ -26,14 +27,8 @@ type code struct {
 	snapshot bool   // a snapshot page, flagged or not
 	flagged  bool   // is_snapshotuser=1 is told
 	issued   time.Time
+	life     time.Duration
 	spent    bool
-}
-
-func (c *code) life() time.Duration {
-	if c.scope == scopeLogin {
-		return qrCodeLife
-	}
-	return codeLife
 }
 
 // userGrant is what a user's tokens stand for.
@@ -46,17 +41,12 @@ type userGrant struct {
 
 // issueCode makes a code for an authorization. The caller holds mu.
 func (s *Server) issueCode(auth authorization, p Person) string {
-	now := s.now()
-	for text, c := range s.codes {
-		if now.Sub(c.issued) > forgetAfter {
-			delete(s.codes, text)
-		}
-	}
+	life := codeLife
 	if auth.scope == scopeLogin { // scanned in WeChat itself, not on a page
-		p.Snapshot = SnapshotOff
+		p.Snapshot, life = SnapshotOff, longLife
 	}
-	c := &code{
-		person: p.Name, appID: auth.appID, scope: auth.scope, issued: now,
+	c := code{
+		person: p.Name, appID: auth.appID, scope: auth.scope, life: life,
 		openID: s.OpenID(p.Name, auth.appID), unionID: s.toldUnionID(auth, p),
 		snapshot: p.Snapshot != SnapshotOff,
 		flagged:  p.Snapshot == SnapshotOn || p.Snapshot == SnapshotRealID,
@@ -67,9 +57,29 @@ func (s *Server) issueCode(auth authorization, p Person) string {
 			c.unionID = s.virtualID("unionid", auth.appID)
 		}
 	}
-	text := "0" + randomText(31)
-	s.codes[text] = c
+	return s.keepCode("0"+randomText(31), c)
+}
+
+// keepCode makes text a code. The caller holds mu.
+func (s *Server) keepCode(text string, c code) string {
+	c.issued = s.now()
+	for old, other := range s.codes {
+		if c.issued.Sub(other.issued) > forgetAfter {
+			delete(s.codes, old)
+		}
+	}
+	s.codes[text] = &c
 	return text
+}
+
+// findCode returns a code of an app for one of the scopes, unless it is over.
+// The caller holds mu.
+func (s *Server) findCode(text, appID string, scopes ...string) *code {
+	c := s.codes[text]
+	if c == nil || c.appID != appID || !slices.Contains(scopes, c.scope) || s.now().Sub(c.issued) > c.life {
+		return nil
+	}
+	return c
 }
 
 // toldUnionID is the unionid that a code of this scope tells. The caller
@@ -97,8 +107,8 @@ func (s *Server) exchangeCode(r *apiRequest) answer {
 	if r.param("code") == "" {
 		return fail(41008, "missing code")
 	}
-	c := s.codes[r.param("code")]
-	if c == nil || c.appID != app.ID || s.now().Sub(c.issued) > c.life() {
+	c := s.findCode(r.param("code"), app.ID, scopeBase, scopeUserInfo, scopeLogin)
+	if c == nil {
 		return fail(40029, "invalid code")
 	}
 	r.person = c.person
