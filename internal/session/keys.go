@@ -33,9 +33,10 @@ const (
 	TypeCode
 	// TypeProof is what a visitor has proved to change his phone, in the Store.
 	TypeProof
-
 	// TypeTicket is what WeChat has told a callback host, in the Store.
 	TypeTicket
+	// TypeCredential is an access token of WeChat's API, in the Store.
+	TypeCredential
 
 	typeCount
 )
@@ -114,6 +115,8 @@ func (t Type) purpose() string {
 		TypeDataKey:    "wxgate data key",
 		TypeCode:       "wxgate code",
 		TypeProof:      "wxgate proof",
+		TypeTicket:     "wxgate ticket",
+		TypeCredential: "wxgate credential",
 	}[t]
 }
 

@@ -39,8 +39,8 @@ func TestRenewedTokenIsTaken(t *testing.T) {
 	}
 	defer c.Close()
 	now := time.Now()
-	c.tokens.put("wx1", serverToken{value: "new", fetched: now.Add(-time.Hour), expires: now.Add(time.Hour)})
-	if got, err := c.renewToken(t.Context(), App{AppID: "wx1"}, "old"); got != "new" || err != nil {
-		t.Errorf("token %q, error %v", got, err)
+	c.credentials.keep("token:wx1", credential{Value: "new", Fetched: now.Add(-time.Hour), Expires: now.Add(time.Hour)})
+	if got, err := c.RenewToken(t.Context(), App{AppID: "wx1"}, "old"); got.Value != "new" || err != nil {
+		t.Errorf("token %q, error %v", got.Value, err)
 	}
 }

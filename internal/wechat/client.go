@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -36,6 +34,7 @@ const (
 	apiFollower    = "cgi-bin/user/info"
 	apiFollowers   = "cgi-bin/user/info/batchget"
 	apiFollowerIDs = "cgi-bin/user/get"
+	apiTicket      = "cgi-bin/ticket/getticket"
 )
 
 // takesSecret says that a call carries the AppSecret and not a token.
@@ -66,19 +65,21 @@ type Config struct {
 	// come from closed sets: api is the path, code is "ok", a known errcode,
 	// "other", "timeout", "canceled", "network" or "malformed".
 	Observe func(api, code string, d time.Duration)
+	// Shared keeps access tokens for all instances of the gateway; nil means
+	// that there is but this one.
+	Shared Shared
 }
 
 // Client calls the WeChat platform. Its methods may be called by many
 // goroutines; each returns within 5 s, earlier if ctx ends. Errors are *Error.
 type Client struct {
-	api, open string
-	logger    *slog.Logger
-	observe   func(api, code string, d time.Duration)
-	reads     *http.Client // keeps connections
-	exchanges *http.Client // one connection per request, see newTransport
-	pauses    pauses
-	tokens    tokenCache
-	flights   singleflight.Group // token fetches by appid
+	api, open   string
+	logger      *slog.Logger
+	observe     func(api, code string, d time.Duration)
+	reads       *http.Client // keeps connections
+	exchanges   *http.Client // one connection per request, see newTransport
+	pauses      pauses
+	credentials credentials
 }
 
 // New returns a client. An error means that a base URL is unusable.
@@ -102,6 +103,7 @@ func New(cfg Config) (*Client, error) {
 	if c.observe == nil {
 		c.observe = func(string, string, time.Duration) {}
 	}
+	c.credentials.shared, c.credentials.logger = cfg.Shared, c.logger
 	return c, nil
 }
 

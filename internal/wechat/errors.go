@@ -117,7 +117,7 @@ func reaction(api string, code int) (kind error, known bool) {
 		return ErrUnavailable, true
 	case 43004, 48001, 50005:
 		return ErrScope, true
-	case 40002, 40066, 41001, 41002, 41003, 41004, 41008, 41009, 43001, 43002, 43003, 44002,
+	case 40002, 40066, 40097, 41001, 41002, 41003, 41004, 41008, 41009, 43001, 43002, 43003, 44002,
 		codeUnknownUser, 47001:
 		return ErrUnavailable, true
 	}

@@ -20,3 +20,6 @@ func (c *Client) Trust(certificate *x509.Certificate) {
 	c.reads.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 	c.exchanges.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 }
+
+// Sign is sign.
+func (s PageSignature) Sign(ticket, page string) string { return s.sign(ticket, page) }

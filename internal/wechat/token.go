@@ -3,123 +3,62 @@ package wechat
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"sync"
+	"fmt"
+	"log/slog"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
-const (
-	// stable_token hands out the same token until the last five minutes of
-	// its life, when old and new both work. Refreshing begins at a random
-	// moment in the five minutes before, so that instances spread out.
-	tokenOverlap = 5 * time.Minute
-
-	// refreshFloor spaces refreshes of a token that is near its end already.
-	refreshFloor = time.Minute
-
-	// renewInterval spaces fetches that a dead or unrefreshable token causes.
-	renewInterval = 10 * time.Second
-)
-
-// serverToken is the access token of an app.
-type serverToken struct {
-	value     string
-	fetched   time.Time
-	refreshAt time.Time // fetch the next one, this one still works
-	expires   time.Time
+// Token is an access token of an app, with which its owner's programs may call
+// WeChat's API too. Printing a Token shows nothing of it.
+type Token struct {
+	Value   string
+	Expires time.Time
 }
 
-// tokenCache keeps one token per appid. Everything about tokens goes through
-// these methods, so that a shared store can take its place.
-type tokenCache struct {
-	mu sync.Mutex
-	m  map[string]serverToken
+// Format implements fmt.Formatter.
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprint(f, "access token") }
+
+// LogValue implements slog.LogValuer.
+func (t Token) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
+
+// Token returns the access token of an app, the one that every instance uses.
+func (c *Client) Token(ctx context.Context, app App) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	got, err := c.credentials.get(ctx, c.tokenSource(app))
+	return Token{got.Value, got.Expires}, err
 }
 
-// get returns the token of an app; found=false means none that is alive.
-func (t *tokenCache) get(appID string) (token serverToken, found bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	token, found = t.m[appID]
-	return token, found && time.Now().Before(token.expires)
-}
-
-func (t *tokenCache) put(appID string, token serverToken) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.m == nil {
-		t.m = map[string]serverToken{}
-	}
-	t.m[appID] = token
-}
-
-// token returns an access token of app. One that is due for a refresh is
-// returned all the same, and fetched anew in the background.
-func (c *Client) token(ctx context.Context, app App) (string, error) {
-	cached, found := c.tokens.get(app.AppID)
-	if !found {
-		return c.fetchToken(ctx, app)
-	}
-	if !time.Now().Before(cached.refreshAt) {
-		c.startFetch(ctx, app)
-	}
-	return cached.value, nil
-}
-
-// renewToken returns the token to use after WeChat has refused one: the cached
-// one if that differs already, else a new one. It returns the refused token
-// itself if that was fetched a moment ago.
-func (c *Client) renewToken(ctx context.Context, app App, refused string) (string, error) {
-	cached, found := c.tokens.get(app.AppID)
-	if found && (cached.value != refused || time.Since(cached.fetched) < renewInterval) {
-		return cached.value, nil
-	}
-	return c.fetchToken(ctx, app)
+// RenewToken returns the token to use after WeChat has refused one with 40001,
+// 40014 or 42001. It is the refused one if that was fetched less than ten
+// seconds ago: asking once more would not help.
+func (c *Client) RenewToken(ctx context.Context, app App, refused string) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	got, err := c.credentials.renew(ctx, c.tokenSource(app), refused)
+	return Token{got.Value, got.Expires}, err
 }
 
 // withToken makes a business call and repeats it once if WeChat refuses the
 // token: another system may have renewed it.
 func (c *Client) withToken(ctx context.Context, app App, use func(token string) error) error {
-	token, err := c.token(ctx, app)
+	src := c.tokenSource(app)
+	token, err := c.credentials.get(ctx, src)
 	if err != nil {
 		return err
 	}
-	err = use(token)
+	err = use(token.Value)
 	if !errors.Is(err, ErrToken) {
 		return err
 	}
-	renewed, renewErr := c.renewToken(ctx, app, token)
+	renewed, renewErr := c.credentials.renew(ctx, src, token.Value)
 	if renewErr != nil {
 		return renewErr
 	}
-	if renewed == token {
+	if renewed.Value == token.Value {
 		return err
 	}
-	return use(renewed)
-}
-
-// fetchToken waits for a fetch, its own or one that is under way.
-func (c *Client) fetchToken(ctx context.Context, app App) (string, error) {
-	select {
-	case r := <-c.startFetch(ctx, app):
-		token, _ := r.Val.(string)
-		return token, r.Err
-	case <-ctx.Done():
-		return "", transportError(ctx, apiStableToken, ctx.Err())
-	}
-}
-
-// startFetch joins or starts the fetch of an app's token. It goes on when the
-// caller gives up, since others may wait for it.
-func (c *Client) startFetch(ctx context.Context, app App) <-chan singleflight.Result {
-	ctx = context.WithoutCancel(ctx)
-	return c.flights.DoChan(app.AppID, func() (any, error) {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		return c.stableToken(ctx, app)
-	})
+	return use(renewed.Value)
 }
 
 type tokenAnswer struct {
@@ -137,34 +76,18 @@ func (a *tokenAnswer) problem() string {
 	return ""
 }
 
-// stableToken fetches and caches an app's token. force_refresh is for leaks
-// and allowed 20 times a day: it is never used, but it is sent, since calls
-// without it have been refused.
-func (c *Client) stableToken(ctx context.Context, app App) (string, error) {
-	var a tokenAnswer
-	err := c.do(ctx, call{api: apiStableToken, appID: app.AppID, body: map[string]any{
-		"grant_type":    "client_credential",
-		"appid":         app.AppID,
-		"secret":        app.AppSecret,
-		"force_refresh": false,
-	}}, busyRetries, &a)
-	now := time.Now()
-	if err != nil {
-		if old, found := c.tokens.get(app.AppID); found {
-			old.refreshAt = now.Add(renewInterval)
-			c.tokens.put(app.AppID, old)
-		}
-		return "", err
-	}
-	life := time.Duration(a.ExpiresIn) * time.Second
-	c.tokens.put(app.AppID, serverToken{
-		value: a.AccessToken, fetched: now, refreshAt: now.Add(refreshAfter(life)), expires: now.Add(life),
-	})
-	return a.AccessToken, nil
-}
-
-// refreshAfter says how long a token of this life is used before a refresh.
-func refreshAfter(life time.Duration) time.Duration {
-	early := life - tokenOverlap - rand.N(tokenOverlap)
-	return max(early, min(life/2, refreshFloor))
+// tokenSource fetches an app's token. force_refresh is for leaks and allowed
+// 20 times a day: it is never used, but it is sent, since calls without it have
+// been refused.
+func (c *Client) tokenSource(app App) source {
+	return source{api: apiStableToken, key: "token:" + app.AppID, fetch: func(ctx context.Context) (string, time.Duration, error) {
+		var a tokenAnswer
+		err := c.do(ctx, call{api: apiStableToken, appID: app.AppID, body: map[string]any{
+			"grant_type":    "client_credential",
+			"appid":         app.AppID,
+			"secret":        app.AppSecret,
+			"force_refresh": false,
+		}}, busyRetries, &a)
+		return a.AccessToken, time.Duration(a.ExpiresIn) * time.Second, err
+	}}
 }

@@ -34,6 +34,7 @@ type world struct {
 	*testing.T
 	*wechattest.Server
 	client   *wechat.Client
+	network  *memoryNetwork
 	log      *lockedBuffer
 	mu       sync.Mutex
 	observed []string // "api code"
@@ -52,23 +53,28 @@ func newWorld(t *testing.T) *world {
 			{Name: "wang", Follower: true},
 		},
 	})
-	network := newMemoryNetwork(w.Server)
-	var err error
-	w.client, err = wechat.New(wechat.Config{
-		API: "http://api.wechat.test", Open: "http://open.wechat.test",
-		Logger:  slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Observe: w.observe,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.client.DialWith(network.dial)
+	w.network = newMemoryNetwork(w.Server)
 	t.Cleanup(func() {
-		w.client.Close()
 		w.Server.Close()
-		network.close()
+		w.network.close()
 	})
+	w.client = w.newClient(wechat.Config{})
 	return w
+}
+
+// newClient is one more client of the platform.
+func (w *world) newClient(cfg wechat.Config) *wechat.Client {
+	w.Helper()
+	cfg.API, cfg.Open = "http://api.wechat.test", "http://open.wechat.test"
+	cfg.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.Observe = w.observe
+	c, err := wechat.New(cfg)
+	if err != nil {
+		w.Fatal(err)
+	}
+	c.DialWith(w.network.dial)
+	w.Cleanup(c.Close)
+	return c
 }
 
 func (w *world) observe(api, code string, _ time.Duration) {

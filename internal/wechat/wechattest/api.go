@@ -53,6 +53,7 @@ func (s *Server) calls() map[API]call {
 		Code2Session: s.code2Session,
 		CheckSession: s.checkSession,
 		PhoneNumber:  s.phoneNumber,
+		PageTicket:   s.pageTicketOf,
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	Code2Session API = "sns/jscode2session"
 	CheckSession API = "wxa/checksession"
 	PhoneNumber  API = "wxa/business/getuserphonenumber"
+	PageTicket   API = "cgi-bin/ticket/getticket"
 )
 
 // Fault is an answer that goes wrong. Fields combine: first the request takes

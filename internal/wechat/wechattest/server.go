@@ -80,6 +80,7 @@ type Server struct {
 	refreshes  map[string]*userGrant    // by refresh token
 	tokens     map[string][]serverToken // by appid, newest last
 	forced     map[string][]time.Time   // forced refreshes by appid
+	tickets    map[string]pageTicket    // by appid
 	faults     map[API][]queuedFault
 	counts     map[API]int
 	lastOnes   []Request
@@ -109,6 +110,7 @@ func New(cfg Config) *Server {
 		refreshes:  map[string]*userGrant{},
 		tokens:     map[string][]serverToken{},
 		forced:     map[string][]time.Time{},
+		tickets:    map[string]pageTicket{},
 		faults:     map[API][]queuedFault{},
 		counts:     map[API]int{},
 		miniKeys:   map[miniUser]string{},
