@@ -93,18 +93,23 @@ func (a *applier) giveUnionID() error {
 	if a.plan.fill == nil {
 		return nil
 	}
-	var exclusive any
-	if a.rules.Linking != ManyUnionIDs && *a.plan.fill != "" {
-		exclusive = *a.plan.fill
-	}
-	query := `INSERT INTO wxgate_unionid (user_id, exclusive_user_id, scope, unionid) VALUES (nullif(?, ''), ?, ?, ?)`
+	query := `INSERT INTO wxgate_unionid (user_id, apart, scope, unionid) VALUES (nullif(?, ''), ?, ?, ?)`
 	if a.owner != nil {
-		query = `UPDATE wxgate_unionid SET user_id = nullif(?, ''), exclusive_user_id = ? WHERE scope = ? AND unionid = ?`
+		query = `UPDATE wxgate_unionid SET user_id = nullif(?, ''), apart = ? WHERE scope = ? AND unionid = ?`
 	}
-	if err := a.exec(query, *a.plan.fill, exclusive, a.scope, a.unionID); err != nil {
+	if err := a.exec(query, *a.plan.fill, a.rules.apart(a.unionID), a.scope, a.unionID); err != nil {
 		return fmt.Errorf("storing a unionid: %w", err)
 	}
 	return nil
+}
+
+// apart is what keeps the unionids of one user apart where he may have several
+// of one scope. Otherwise it is empty, and the database refuses the second.
+func (r Rules) apart(unionID string) string {
+	if r.Linking == ManyUnionIDs {
+		return unionID
+	}
+	return ""
 }
 
 func (a *applier) storeIdentity() error {

@@ -132,7 +132,7 @@ func constraintsHaveTheLastWord(t *testing.T, open opener) {
 	w := newWorldOn(t, open, Rules{}, "member U1", "member U2", "identity oa x X U1", "guest V1 1", "visitor oa y V1")
 	for what, query := range map[string]string{
 		"a second user of a unionid":         `INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'X', 'U2')`,
-		"a second unionid of a user":         `INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', 'Y', 'U1', 'U1')`,
+		"a second unionid of a user":         `INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'Y', 'U1')`,
 		"a second member of a phone":         `UPDATE wxgate_user SET phone_key = 'k'`,
 		"a second openid of a unionid":       `INSERT INTO wxgate_identity (appid, openid, unionid, created) VALUES ('oa', 'z', 'X', 0)`,
 		"a second identity of an openid":     `INSERT INTO wxgate_identity (appid, openid, user_id, created) VALUES ('oa', 'x', 'U2', 0)`,
@@ -150,7 +150,7 @@ func constraintsHaveTheLastWord(t *testing.T, open opener) {
 		}
 	}
 	w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'x', NULL)`) // differs from X
-	w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('mp', 'Y', 'U1', 'U1')`)
+	w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('mp', 'Y', 'U1')`)
 }
 
 func TestAssertionKeysAtRest(t *testing.T) {

@@ -28,7 +28,7 @@ func accounts(t testing.TB, db *DB) []string {
 		found = append(found, "phone "+id+" "+string(number))
 	}
 	for _, query := range []string{
-		`SELECT 'unionid ' || scope || ' ' || unionid || ' ' || coalesce(user_id, '-') || ' ' || coalesce(exclusive_user_id, '-') FROM wxgate_unionid ORDER BY scope, unionid`,
+		`SELECT 'unionid ' || scope || ' ' || unionid || ' ' || coalesce(user_id, '-') || ' ' || apart FROM wxgate_unionid ORDER BY scope, unionid`,
 		`SELECT 'identity ' || appid || ' ' || openid || ' ' || scope || ' ' || coalesce(unionid, '-') || ' ' || coalesce(user_id, '-') || ' ' || created
 			FROM wxgate_identity ORDER BY appid, openid`,
 		`SELECT 'visitor ' || appid || ' ' || openid || ' ' || guest_id || ' ' || created FROM wxgate_visitor ORDER BY appid, openid`,

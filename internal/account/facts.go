@@ -154,7 +154,7 @@ type names struct {
 const namesSQL = `
 SELECT 'own' AS what, i.scope AS a, coalesce(i.unionid, '') AS b, coalesce(i.user_id, n.user_id, '') AS c
 FROM wxgate_identity i LEFT JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid WHERE i.appid = ? AND i.openid = ?
-UNION ALL SELECT 'other', openid, '', '' FROM wxgate_identity WHERE appid = ? AND unionid = ? AND openid <> ?
+UNION ALL SELECT 'other', openid, '', '' FROM wxgate_identity WHERE scope = '' AND unionid = ? AND appid = ? AND openid <> ?
 UNION ALL SELECT 'owner', coalesce(user_id, ''), '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
 UNION ALL SELECT 'sealed', coalesce(user_id, ''), '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
 UNION ALL SELECT 'visitor', guest_id, '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
@@ -172,7 +172,7 @@ func (f *facts) readNames(ctx context.Context, q querier) (n names, err error) {
 		f.unionIDKey = unionIDKey{in.AppID, in.OpenID}
 	}
 	sealed := sealedUnionID(in.SessionAppID, in.SessionOpenID, in.SessionUnionID)
-	rows, err := q.QueryContext(ctx, namesSQL, in.AppID, in.OpenID, in.AppID, in.UnionID, in.OpenID,
+	rows, err := q.QueryContext(ctx, namesSQL, in.AppID, in.OpenID, in.UnionID, in.AppID, in.OpenID,
 		f.scope, f.unionID, sealed.scope, sealed.unionID, in.AppID, in.OpenID,
 		in.SessionAppID, in.SessionOpenID, in.SessionAppID, in.SessionOpenID, f.phone.key)
 	if err != nil {

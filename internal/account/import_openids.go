@@ -19,7 +19,7 @@ type openIDRow struct {
 	own           bool // the file is an export
 
 	newUnionID bool   // nobody has stored it before
-	exclusive  string // of the unionid's row
+	apart      string // of the unionid's row
 }
 
 // maxApps bounds the apps that a report tells of.
@@ -104,7 +104,7 @@ func (im *importer) openIDsBatch(b *batch, rows []*openIDRow) error {
 	if err != nil {
 		return err
 	}
-	s.oneToOne = im.rules.Linking != ManyUnionIDs
+	s.rules = im.rules
 	var add []*openIDRow
 	for _, r := range rows {
 		if r.skip != 0 { // reported
@@ -158,7 +158,7 @@ func (b *batch) insertOpenIDs(rows []*openIDRow) error {
 			r.linked = millis(b.at)
 		}
 		if r.newUnionID {
-			unionIDs = append(unionIDs, r.scope, r.unionID, orNull(r.userID), orNull(r.exclusive))
+			unionIDs = append(unionIDs, r.scope, r.unionID, orNull(r.userID), r.apart)
 		}
 		switch {
 		case r.unionID != "":
@@ -169,7 +169,7 @@ func (b *batch) insertOpenIDs(rows []*openIDRow) error {
 			identities = append(identities, r.appID, r.openID, "", nil, r.userID, r.linked)
 		}
 	}
-	if err := b.insert("wxgate_unionid (scope, unionid, user_id, exclusive_user_id)", 4, unionIDs); err != nil {
+	if err := b.insert("wxgate_unionid (scope, unionid, user_id, apart)", 4, unionIDs); err != nil {
 		return err
 	}
 	if err := b.insert("wxgate_identity (appid, openid, scope, unionid, user_id, created)", 6, identities); err != nil {

@@ -216,7 +216,7 @@ func TestABatchThatLostARace(t *testing.T) {
 		rows := []*openIDRow{{n: 1, line: 2, userID: "U1", kind: Member, appID: "oa", openID: "x", unionID: "X"}}
 		_, err = im.transact(t.Context(), lockSet{}, func(b *batch) error {
 			if tries++; tries == 2 { // U1 was faster, in another app
-				must(t, b.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', 'X', 'U1', 'U1')`))
+				must(t, b.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', 'X', 'U1')`))
 				must(t, b.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES ('mp', 'y', '', 'X', 0)`))
 			}
 			err := im.openIDsBatch(b, rows)

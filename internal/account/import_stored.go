@@ -4,7 +4,7 @@ import "database/sql"
 
 // storedOpenIDs is what the database says of the openids of a batch.
 type storedOpenIDs struct {
-	oneToOne   bool
+	rules      Rules
 	identities map[[2]string]storedIdentity // by appid and openid
 	others     map[[2]string]string         // openid by appid and unionid
 	owners     map[[2]string]storedOwner    // by scope and unionid
@@ -113,7 +113,7 @@ func (s *storedOpenIDs) judgeUnionID(r *openIDRow) (verdict, Problem) {
 }
 
 func (s *storedOpenIDs) boundElsewhere(userID, scope, unionID string) bool {
-	if !s.oneToOne || userID == "" {
+	if s.rules.Linking == ManyUnionIDs || userID == "" {
 		return false
 	}
 	for _, other := range s.bound[[2]string{userID, scope}] {
@@ -132,10 +132,7 @@ func (s *storedOpenIDs) add(r *openIDRow) {
 	}
 	owner := [2]string{r.scope, r.unionID}
 	_, owned := s.owners[owner]
-	r.newUnionID, r.exclusive = !owned, "" // whatever it was before a lost race
-	if !owned && s.oneToOne {
-		r.exclusive = r.userID
-	}
+	r.newUnionID, r.apart = !owned, s.rules.apart(r.unionID)
 	s.owners[owner] = storedOwner{r.userID, r.kind}
 	s.others[[2]string{r.appID, r.unionID}] = r.openID
 	bound := [2]string{r.userID, r.scope}
@@ -172,7 +169,7 @@ func (b *batch) readOpenIDs(rows []*openIDRow) (*storedOpenIDs, error) {
 		}
 	}
 	for appID, ids := range unionIDs {
-		err := b.among(`SELECT unionid, openid FROM wxgate_identity WHERE appid = ? AND unionid`,
+		err := b.among(`SELECT unionid, openid FROM wxgate_identity WHERE scope = '' AND appid = ? AND unionid`,
 			[]any{appID}, ids, s.pairs(s.others, appID))
 		if err != nil {
 			return nil, err

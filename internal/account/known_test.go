@@ -53,7 +53,7 @@ func TestAUnionIDWithALineBreakIsKnownAsItIs(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		w := newWorldOn(t, open, Rules{}, "member U1")
 		const unionID = "X\nY\n"
-		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES ('', ?, 'U1', 'U1')`, unionID)
+		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', ?, 'U1')`, unionID)
 		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES ('oa', 'x', '', ?, 0)`, unionID)
 		f, err := readKnown(t.Context(), w.db.read, call{in: at("oa", "x")})
 		must(t, err)

@@ -134,8 +134,11 @@ func (h holding) bindsScopeTwice() bool {
 
 func (c *change) mergeMembers(rules Rules, p mergePlan, by By) error {
 	from, to := p.from.who, p.to.who
-	exclusive := sql.NullString{String: to.id, Valid: rules.Linking != ManyUnionIDs && !p.from.bindsScopeTwice()}
-	err := c.exec(`UPDATE wxgate_unionid SET user_id = ?, exclusive_user_id = ? WHERE user_id = ?`, to.id, exclusive, from.id)
+	apart := `''`
+	if rules.Linking == ManyUnionIDs || p.from.bindsScopeTwice() {
+		apart = `unionid`
+	}
+	err := c.exec(`UPDATE wxgate_unionid SET user_id = ?, apart = `+apart+` WHERE user_id = ?`, to.id, from.id)
 	if err != nil {
 		return fmt.Errorf("moving unionids: %w", err)
 	}

@@ -68,7 +68,7 @@ func TestMerge(t *testing.T) {
 				diff(t, "recorded", []string{}, w.operations())
 				if c.rules.Linking != ManyUnionIDs {
 					diff(t, "unionids that could have a rival", []string(nil), w.lines(`SELECT unionid FROM wxgate_unionid
-						WHERE user_id IS NOT NULL AND (exclusive_user_id IS NULL OR exclusive_user_id <> user_id)`))
+						WHERE user_id IS NOT NULL AND apart <> ''`))
 				}
 			})
 		}

@@ -49,11 +49,12 @@ func loadAccounts(t testing.TB, db querier, numbers map[string]Phone) *model {
 		}
 		m.users[id] = u
 	})
-	eachRow(t, db, `SELECT scope, unionid, user_id, exclusive_user_id FROM wxgate_unionid`, func(scan func(...any)) {
+	eachRow(t, db, `SELECT scope, unionid, user_id, apart FROM wxgate_unionid`, func(scan func(...any)) {
 		var union modelUnionID
-		var user, exclusive sql.NullString
-		scan(&union.scope, &union.unionID, &user, &exclusive)
-		if m.owners[union] = user.String; user.Valid && exclusive.String == "" {
+		var user sql.NullString
+		var apart string
+		scan(&union.scope, &union.unionID, &user, &apart)
+		if m.owners[union] = user.String; user.Valid && apart != "" {
 			m.rules.Linking = ManyUnionIDs
 		}
 	})
@@ -116,11 +117,7 @@ func storeModel(t testing.TB, db *DB, m *model) {
 		}
 	}
 	for union, owner := range m.owners {
-		exclusive := owner
-		if m.rules.Linking == ManyUnionIDs {
-			exclusive = ""
-		}
-		exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?)`, union.scope, union.unionID, text(owner), text(exclusive))
+		exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, apart) VALUES (?, ?, ?, ?)`, union.scope, union.unionID, text(owner), m.rules.apart(union.unionID))
 	}
 	for at, r := range m.rows {
 		exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, user_id, created) VALUES (?, ?, ?, ?, ?, 0)`,

@@ -108,9 +108,8 @@ func (w *world) given(line string) {
 			scope = f[1]
 		}
 		owner := sql.NullString{String: f[4], Valid: f[4] != "-"}
-		exclusive := sql.NullString{String: f[4], Valid: owner.Valid && w.rules.Linking != ManyUnionIDs}
 		if len(w.lines(`SELECT unionid FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, scope, f[3])) == 0 {
-			w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, exclusive_user_id) VALUES (?, ?, ?, ?)`, scope, f[3], owner, exclusive)
+			w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, apart) VALUES (?, ?, ?, ?)`, scope, f[3], owner, w.rules.apart(f[3]))
 		}
 		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
 	case "one_to_one":

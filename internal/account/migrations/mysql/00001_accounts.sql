@@ -24,11 +24,10 @@ CREATE TABLE IF NOT EXISTS wxgate_unionid (
 	scope   VARBINARY(64) NOT NULL,
 	unionid VARBINARY(64) NOT NULL,
 	user_id VARBINARY(64),
-	exclusive_user_id VARBINARY(64),
+	apart   VARBINARY(64) NOT NULL DEFAULT '',
 	PRIMARY KEY (scope, unionid),
-	UNIQUE (exclusive_user_id, scope),
-	FOREIGN KEY (user_id) REFERENCES wxgate_user (id),
-	INDEX wxgate_unionid_user (user_id, scope)
+	UNIQUE (user_id, scope, apart),
+	FOREIGN KEY (user_id) REFERENCES wxgate_user (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS wxgate_identity (
@@ -39,11 +38,10 @@ CREATE TABLE IF NOT EXISTS wxgate_identity (
 	user_id VARBINARY(64),
 	created BIGINT NOT NULL,
 	PRIMARY KEY (appid, openid),
-	UNIQUE (appid, unionid),
+	UNIQUE (scope, unionid, appid),
 	FOREIGN KEY (scope, unionid) REFERENCES wxgate_unionid (scope, unionid),
 	CHECK ((unionid IS NULL) <> (user_id IS NULL)),
 	FOREIGN KEY (user_id) REFERENCES wxgate_user (id),
-	INDEX wxgate_identity_unionid (scope, unionid),
 	INDEX wxgate_identity_user (user_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 

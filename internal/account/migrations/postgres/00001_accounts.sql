@@ -22,11 +22,10 @@ CREATE TABLE wxgate_unionid (
 	scope   text COLLATE "C" NOT NULL CHECK (octet_length(scope) <= 64),
 	unionid text COLLATE "C" NOT NULL CHECK (octet_length(unionid) <= 64),
 	user_id text COLLATE "C" REFERENCES wxgate_user (id),
-	exclusive_user_id text COLLATE "C",
+	apart   text COLLATE "C" NOT NULL DEFAULT '',
 	PRIMARY KEY (scope, unionid),
-	UNIQUE (exclusive_user_id, scope)
+	UNIQUE (user_id, scope, apart)
 );
-CREATE INDEX wxgate_unionid_user ON wxgate_unionid (user_id, scope);
 
 CREATE TABLE wxgate_identity (
 	appid   text COLLATE "C" NOT NULL CHECK (octet_length(appid) <= 64),
@@ -36,11 +35,10 @@ CREATE TABLE wxgate_identity (
 	user_id text COLLATE "C" REFERENCES wxgate_user (id),
 	created bigint NOT NULL,
 	PRIMARY KEY (appid, openid),
-	UNIQUE (appid, unionid),
+	UNIQUE (scope, unionid, appid),
 	FOREIGN KEY (scope, unionid) REFERENCES wxgate_unionid (scope, unionid),
 	CHECK ((unionid IS NULL) <> (user_id IS NULL))
 );
-CREATE INDEX wxgate_identity_unionid ON wxgate_identity (scope, unionid);
 CREATE INDEX wxgate_identity_user ON wxgate_identity (user_id) WHERE user_id IS NOT NULL;
 
 CREATE TABLE wxgate_visitor (

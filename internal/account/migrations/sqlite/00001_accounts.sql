@@ -24,12 +24,12 @@ CREATE TABLE wxgate_unionid (
 	scope   TEXT NOT NULL CHECK (length(CAST(scope AS BLOB)) <= 64),
 	unionid TEXT NOT NULL CHECK (length(CAST(unionid AS BLOB)) <= 64),
 	user_id TEXT REFERENCES wxgate_user (id),
-	-- The user under one_to_one, so that he cannot have two of one scope.
-	exclusive_user_id TEXT,
+	-- Empty under one_to_one, so that a user cannot have two of one scope; the
+	-- unionid where he may.
+	apart   TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (scope, unionid),
-	UNIQUE (exclusive_user_id, scope)
+	UNIQUE (user_id, scope, apart)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX wxgate_unionid_user ON wxgate_unionid (user_id, scope);
 
 -- user_id is set only while the unionid is unknown, which only an import makes.
 CREATE TABLE wxgate_identity (
@@ -40,11 +40,10 @@ CREATE TABLE wxgate_identity (
 	user_id TEXT REFERENCES wxgate_user (id),
 	created INTEGER NOT NULL,
 	PRIMARY KEY (appid, openid),
-	UNIQUE (appid, unionid),
+	UNIQUE (scope, unionid, appid),
 	FOREIGN KEY (scope, unionid) REFERENCES wxgate_unionid (scope, unionid),
 	CHECK ((unionid IS NULL) <> (user_id IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX wxgate_identity_unionid ON wxgate_identity (scope, unionid);
 CREATE INDEX wxgate_identity_user ON wxgate_identity (user_id) WHERE user_id IS NOT NULL;
 
 -- An openid whose unionid is unknown, with its guest. Never an identity.
@@ -60,7 +59,7 @@ CREATE INDEX wxgate_visitor_guest ON wxgate_visitor (guest_id);
 -- An event has a seq, its place in the feed, from its first reading on. Before
 -- that it has only the number it drew when it was written.
 CREATE TABLE wxgate_event (
-	written INTEGER PRIMARY KEY AUTOINCREMENT,
+	written INTEGER PRIMARY KEY,
 	seq     INTEGER UNIQUE,
 	id      TEXT NOT NULL,
 	type    TEXT NOT NULL,

@@ -25,7 +25,7 @@ CREATE TABLE `wxgate_assertion_key` (
 LOCK TABLES `wxgate_assertion_key` WRITE;
 /*!40000 ALTER TABLE `wxgate_assertion_key` DISABLE KEYS */;
 INSERT INTO `wxgate_assertion_key` VALUES
-('k','ES256','sealed',1700000000000,1700000000000,4950954036483);
+('k','ES256','sealed',1700000000000,1700000000000,4950960774707);
 /*!40000 ALTER TABLE `wxgate_assertion_key` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_conflict`;
@@ -52,7 +52,7 @@ CREATE TABLE `wxgate_conflict` (
 LOCK TABLES `wxgate_conflict` WRITE;
 /*!40000 ALTER TABLE `wxgate_conflict` DISABLE KEYS */;
 INSERT INTO `wxgate_conflict` VALUES
-('O4QOTMVEXPLVJYRAFGYAT3U3G2','wechat_bound_to_other_user','U1\nY\nU2','unionid\nU1\nY','wechat_bound_to_other_user\nU1\nY\nU2','oa','y',1795280436486,NULL);
+('DMQN3DC2YN2YZNVTSKGTSB55SS','wechat_bound_to_other_user','U1\nY\nU2','unionid\nU1\nY','wechat_bound_to_other_user\nU1\nY\nU2','oa','y',1795287174709,NULL);
 /*!40000 ALTER TABLE `wxgate_conflict` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_data_key`;
@@ -68,7 +68,7 @@ CREATE TABLE `wxgate_data_key` (
 LOCK TABLES `wxgate_data_key` WRITE;
 /*!40000 ALTER TABLE `wxgate_data_key` DISABLE KEYS */;
 INSERT INTO `wxgate_data_key` VALUES
-(1,'first:e7086fde33f7f1ddfb3d9488b63b30282feb122fa2ec3d5219c55e699200a16f',1795280436471);
+(1,'first:8f8d1393f0461717c999eabc58ddc3a82ae18654c3879bc01a6b75c5fb660ea5',1795287174704);
 /*!40000 ALTER TABLE `wxgate_data_key` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_event`;
@@ -91,10 +91,10 @@ LOCK TABLES `wxgate_event` WRITE;
 /*!40000 ALTER TABLE `wxgate_event` DISABLE KEYS */;
 INSERT INTO `wxgate_event` VALUES
 (1,NULL,'given V2','user.merged','U1',1,'{\"from\":\"V2\",\"reason\":\"operator\",\"aliases\":[\"V2\"]}'),
-(2,NULL,'IKIYQKJLICFQRGIPVRO5NQ4QX5','conflict.opened','O4QOTMVEXPLVJYRAFGYAT3U3G2',1795280436486,'{\"id\":\"O4QOTMVEXPLVJYRAFGYAT3U3G2\",\"code\":\"wechat_bound_to_other_user\",\"parties\":[\"U1\",\"Y\",\"U2\"]}'),
-(3,NULL,'4SLYSHD7YBTSCAPXCEYM5727C2','user.created','1000000000',1795280436488,'{}'),
-(4,NULL,'YUZ4OM7MRD6YJEFD5FCWKANNOO','identity.linked','1000000000',1795280436488,'{\"appid\":\"oa\",\"openid\":\"new\",\"unionid\":\"NEW\"}'),
-(5,NULL,'GDIPU6UYW5UYIC3DKD255IIU37','identity.linked','1000000001',1795280436494,'{\"appid\":\"oa\",\"openid\":\"asked\",\"unionid\":\"ASKED\"}');
+(2,NULL,'PRO67MOPX27TYFZEIF4BJKEJAC','conflict.opened','DMQN3DC2YN2YZNVTSKGTSB55SS',1795287174709,'{\"id\":\"DMQN3DC2YN2YZNVTSKGTSB55SS\",\"code\":\"wechat_bound_to_other_user\",\"parties\":[\"U1\",\"Y\",\"U2\"]}'),
+(3,NULL,'7GNW47FFYI25UEFE4RWSIH4VPP','user.created','1000000000',1795287174711,'{}'),
+(4,NULL,'4X5YL7SKDT7LVDSTWOSVEAQFL4','identity.linked','1000000000',1795287174711,'{\"appid\":\"oa\",\"openid\":\"new\",\"unionid\":\"NEW\"}'),
+(5,NULL,'UVIBVJJ5RMOJK4WDCAZZQ7WHKN','identity.linked','1000000001',1795287174717,'{\"appid\":\"oa\",\"openid\":\"asked\",\"unionid\":\"ASKED\"}');
 /*!40000 ALTER TABLE `wxgate_event` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_event_head`;
@@ -140,8 +140,7 @@ CREATE TABLE `wxgate_identity` (
   `user_id` varbinary(64) DEFAULT NULL,
   `created` bigint(20) NOT NULL,
   PRIMARY KEY (`appid`,`openid`),
-  UNIQUE KEY `appid` (`appid`,`unionid`),
-  KEY `wxgate_identity_unionid` (`scope`,`unionid`),
+  UNIQUE KEY `scope` (`scope`,`unionid`,`appid`),
   KEY `wxgate_identity_user` (`user_id`),
   CONSTRAINT `wxgate_identity_ibfk_1` FOREIGN KEY (`scope`, `unionid`) REFERENCES `wxgate_unionid` (`scope`, `unionid`),
   CONSTRAINT `wxgate_identity_ibfk_2` FOREIGN KEY (`user_id`) REFERENCES `wxgate_user` (`id`),
@@ -152,8 +151,8 @@ LOCK TABLES `wxgate_identity` WRITE;
 /*!40000 ALTER TABLE `wxgate_identity` DISABLE KEYS */;
 INSERT INTO `wxgate_identity` VALUES
 ('mp','s','mp','s',NULL,0),
-('oa','asked','','ASKED',NULL,1795280436494),
-('oa','new','','NEW',NULL,1795280436488),
+('oa','asked','','ASKED',NULL,1795287174717),
+('oa','new','','NEW',NULL,1795287174711),
 ('oa','x','','X',NULL,0),
 ('oa','y','','Y',NULL,0),
 ('old','i','',NULL,'U1',0);
@@ -174,8 +173,8 @@ CREATE TABLE `wxgate_invalidation` (
 LOCK TABLES `wxgate_invalidation` WRITE;
 /*!40000 ALTER TABLE `wxgate_invalidation` DISABLE KEYS */;
 INSERT INTO `wxgate_invalidation` VALUES
-(1,NULL,'s',1795280436491),
-(2,'U2',NULL,1795280436492);
+(1,NULL,'s',1795287174714),
+(2,'U2',NULL,1795287174715);
 /*!40000 ALTER TABLE `wxgate_invalidation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_lock`;
@@ -1229,7 +1228,7 @@ CREATE TABLE `wxgate_newcomer` (
 LOCK TABLES `wxgate_newcomer` WRITE;
 /*!40000 ALTER TABLE `wxgate_newcomer` DISABLE KEYS */;
 INSERT INTO `wxgate_newcomer` VALUES
-('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','F4EL2FLX5CJCKC52FLIO22UJ6U',1795280436493);
+('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','IPKPRYQNQIOQ2QJC7GPQQJ26UR',1795287174716);
 /*!40000 ALTER TABLE `wxgate_newcomer` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_operation`;
@@ -1251,7 +1250,7 @@ CREATE TABLE `wxgate_operation` (
 LOCK TABLES `wxgate_operation` WRITE;
 /*!40000 ALTER TABLE `wxgate_operation` DISABLE KEYS */;
 INSERT INTO `wxgate_operation` VALUES
-('ZFIDNKZH42ZW2U3DXRNUILIAD6',1795280436491,'revoke','U2','ticket 12','wang','{}');
+('WD2KTF5CQYUNCUCD66NGKRM63U',1795287174714,'revoke','U2','ticket 12','wang','{}');
 /*!40000 ALTER TABLE `wxgate_operation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_revocation`;
@@ -1268,7 +1267,7 @@ CREATE TABLE `wxgate_revocation` (
 LOCK TABLES `wxgate_revocation` WRITE;
 /*!40000 ALTER TABLE `wxgate_revocation` DISABLE KEYS */;
 INSERT INTO `wxgate_revocation` VALUES
-('s',1795280436490,4950954036483);
+('s',1795287174713,4950960774707);
 /*!40000 ALTER TABLE `wxgate_revocation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_schema`;
@@ -1285,8 +1284,8 @@ CREATE TABLE `wxgate_schema` (
 LOCK TABLES `wxgate_schema` WRITE;
 /*!40000 ALTER TABLE `wxgate_schema` DISABLE KEYS */;
 INSERT INTO `wxgate_schema` VALUES
-(1,0,1,'2026-11-21 17:00:36'),
-(2,1,1,'2026-11-21 17:00:36');
+(1,0,1,'2026-11-21 18:52:54'),
+(2,1,1,'2026-11-21 18:52:54');
 /*!40000 ALTER TABLE `wxgate_schema` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_unionid`;
@@ -1296,21 +1295,20 @@ CREATE TABLE `wxgate_unionid` (
   `scope` varbinary(64) NOT NULL,
   `unionid` varbinary(64) NOT NULL,
   `user_id` varbinary(64) DEFAULT NULL,
-  `exclusive_user_id` varbinary(64) DEFAULT NULL,
+  `apart` varbinary(64) NOT NULL DEFAULT '',
   PRIMARY KEY (`scope`,`unionid`),
-  UNIQUE KEY `exclusive_user_id` (`exclusive_user_id`,`scope`),
-  KEY `wxgate_unionid_user` (`user_id`,`scope`),
+  UNIQUE KEY `user_id` (`user_id`,`scope`,`apart`),
   CONSTRAINT `wxgate_unionid_ibfk_1` FOREIGN KEY (`user_id`) REFERENCES `wxgate_user` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 /*!40101 SET character_set_client = @saved_cs_client */;
 LOCK TABLES `wxgate_unionid` WRITE;
 /*!40000 ALTER TABLE `wxgate_unionid` DISABLE KEYS */;
 INSERT INTO `wxgate_unionid` VALUES
-('','ASKED','1000000001','1000000001'),
-('','NEW','1000000000','1000000000'),
-('','X','U1','U1'),
-('','Y','U2','U2'),
-('mp','s','U1','U1');
+('','NEW','1000000000',''),
+('','ASKED','1000000001',''),
+('','X','U1',''),
+('mp','s','U1',''),
+('','Y','U2','');
 /*!40000 ALTER TABLE `wxgate_unionid` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_user`;
@@ -1337,13 +1335,13 @@ CREATE TABLE `wxgate_user` (
 LOCK TABLES `wxgate_user` WRITE;
 /*!40000 ALTER TABLE `wxgate_user` DISABLE KEYS */;
 INSERT INTO `wxgate_user` VALUES
-('1000000000','member',1795280436000,1795280436488,NULL,NULL,NULL,NULL,NULL,NULL),
-('1000000001','guest',1795280436000,1795280436494,NULL,NULL,NULL,NULL,NULL,NULL),
-('U1','member',1700000000000,4950954036483,NULL,NULL,NULL,NULL,'b61aa2e7423b77ac0cbc4bc6296f92d6983442e4c168a57ceb93708c62a15708','rlFt8p9kRZ7KhK1Qryb7pExc0N-H8BjtrtSHBcIySdeCaJFj8x46dbm7'),
-('U2','member',1700000000000,4950954036483,NULL,NULL,NULL,1795280437000,NULL,NULL),
-('U3','member',1700000000000,4950954036483,NULL,NULL,1,NULL,NULL,NULL),
-('V1','guest',1700000001000,4950954036483,NULL,NULL,NULL,NULL,NULL,NULL),
-('V2','guest',1700000002000,4950954036483,'U1',1,NULL,NULL,NULL,NULL);
+('1000000000','member',1795287174000,1795287174711,NULL,NULL,NULL,NULL,NULL,NULL),
+('1000000001','guest',1795287174000,1795287174717,NULL,NULL,NULL,NULL,NULL,NULL),
+('U1','member',1700000000000,4950960774707,NULL,NULL,NULL,NULL,'afe683146e8c0673ad35e21c82f26e2f99a1086bbeb6c4f58fd1c7e404145549','d3YjcjwsEqPkVxWT4mj5zO_eylUN0FEJskH_wQ85BfvMU8SStgJ-pviy'),
+('U2','member',1700000000000,4950960774707,NULL,NULL,NULL,1795287175000,NULL,NULL),
+('U3','member',1700000000000,4950960774707,NULL,NULL,1,NULL,NULL,NULL),
+('V1','guest',1700000001000,4950960774707,NULL,NULL,NULL,NULL,NULL,NULL),
+('V2','guest',1700000002000,4950960774707,'U1',1,NULL,NULL,NULL,NULL);
 /*!40000 ALTER TABLE `wxgate_user` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_visitor`;

@@ -125,7 +125,7 @@ CREATE TABLE public.wxgate_unionid (
     scope text NOT NULL COLLATE pg_catalog."C",
     unionid text NOT NULL COLLATE pg_catalog."C",
     user_id text COLLATE pg_catalog."C",
-    exclusive_user_id text COLLATE pg_catalog."C",
+    apart text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT wxgate_unionid_scope_check CHECK ((octet_length(scope) <= 64)),
     CONSTRAINT wxgate_unionid_unionid_check CHECK ((octet_length(unionid) <= 64))
 );
@@ -152,21 +152,21 @@ CREATE TABLE public.wxgate_visitor (
     CONSTRAINT wxgate_visitor_appid_check CHECK ((octet_length(appid) <= 64)),
     CONSTRAINT wxgate_visitor_openid_check CHECK ((octet_length(openid) <= 64))
 );
-INSERT INTO public.wxgate_assertion_key VALUES ('k', 'ES256', 'sealed', 1700000000000, 1700000000000, 4950954031911);
-INSERT INTO public.wxgate_conflict VALUES ('VEEGRREER6TTLVPWSH5P2UAKQ7', 'wechat_bound_to_other_user', 'U1
+INSERT INTO public.wxgate_assertion_key VALUES ('k', 'ES256', 'sealed', 1700000000000, 1700000000000, 4950960774050);
+INSERT INTO public.wxgate_conflict VALUES ('BQ6H66B5VXKNA3S5VC3DMICNC5', 'wechat_bound_to_other_user', 'U1
 Y
 U2', 'unionid
 U1
 Y', 'wechat_bound_to_other_user
 U1
 Y
-U2', 'oa', 'y', 1795280431924, NULL);
-INSERT INTO public.wxgate_data_key VALUES (1, 'first:ab06a3471ac636d57bc21fef3b423fa57f5193cd87504b8f8835bde6f0bae54e', 1795280431871);
+U2', 'oa', 'y', 1795287174055, NULL);
+INSERT INTO public.wxgate_data_key VALUES (1, 'first:623f754e0b85a97b1a0abc09e33286c1a84914de09aafff58dced647f05b2712', 1795287174045);
 INSERT INTO public.wxgate_event VALUES (1, NULL, 'given V2', 'user.merged', 'U1', 1, '{"from":"V2","reason":"operator","aliases":["V2"]}');
-INSERT INTO public.wxgate_event VALUES (2, NULL, 'CQCWIPK6P4XKSZZZEMW5LPSDCT', 'conflict.opened', 'VEEGRREER6TTLVPWSH5P2UAKQ7', 1795280431924, '{"id":"VEEGRREER6TTLVPWSH5P2UAKQ7","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
-INSERT INTO public.wxgate_event VALUES (3, NULL, '6VLJI6EX5DH3G4GKTX4SZTOLJY', 'user.created', '1000000000', 1795280431942, '{}');
-INSERT INTO public.wxgate_event VALUES (4, NULL, 'CBZN2ULR36KXATOQAEA5MNTR3O', 'identity.linked', '1000000000', 1795280431942, '{"appid":"oa","openid":"new","unionid":"NEW"}');
-INSERT INTO public.wxgate_event VALUES (5, NULL, 'XHC6F3JGQPKN3AATEKDG2Z7YCV', 'identity.linked', '1000000001', 1795280431974, '{"appid":"oa","openid":"asked","unionid":"ASKED"}');
+INSERT INTO public.wxgate_event VALUES (2, NULL, 'GKZAUDIGPU2RCBG6DI3XNRAJYO', 'conflict.opened', 'BQ6H66B5VXKNA3S5VC3DMICNC5', 1795287174055, '{"id":"BQ6H66B5VXKNA3S5VC3DMICNC5","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
+INSERT INTO public.wxgate_event VALUES (3, NULL, 'CACMQHPN7PCLEHLSBHHXT7FP4Q', 'user.created', '1000000000', 1795287174059, '{}');
+INSERT INTO public.wxgate_event VALUES (4, NULL, 'HM3DPQ6TORNUFIZSDFMOC6ZWTZ', 'identity.linked', '1000000000', 1795287174059, '{"appid":"oa","openid":"new","unionid":"NEW"}');
+INSERT INTO public.wxgate_event VALUES (5, NULL, '6DGGLMKJSMDXD5LW7GHU7MRDNF', 'identity.linked', '1000000001', 1795287174067, '{"appid":"oa","openid":"asked","unionid":"ASKED"}');
 INSERT INTO public.wxgate_event_head VALUES (1, 0, 0);
 INSERT INTO public.wxgate_id_block VALUES (0, 0);
 INSERT INTO public.wxgate_id_block VALUES (1000000000, 1000001000);
@@ -174,27 +174,27 @@ INSERT INTO public.wxgate_identity VALUES ('oa', 'x', '', 'X', NULL, 0);
 INSERT INTO public.wxgate_identity VALUES ('mp', 's', 'mp', 's', NULL, 0);
 INSERT INTO public.wxgate_identity VALUES ('old', 'i', '', NULL, 'U1', 0);
 INSERT INTO public.wxgate_identity VALUES ('oa', 'y', '', 'Y', NULL, 0);
-INSERT INTO public.wxgate_identity VALUES ('oa', 'new', '', 'NEW', NULL, 1795280431942);
-INSERT INTO public.wxgate_identity VALUES ('oa', 'asked', '', 'ASKED', NULL, 1795280431974);
-INSERT INTO public.wxgate_invalidation VALUES (1, NULL, 's', 1795280431962);
-INSERT INTO public.wxgate_invalidation VALUES (2, 'U2', NULL, 1795280431963);
-INSERT INTO public.wxgate_newcomer VALUES ('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e', 'AVLBVVM37H7C5773T6WJJCMWXN', 1795280431967);
-INSERT INTO public.wxgate_operation VALUES ('REHTMHBZY6AWITLOVIEMFEZJED', 1795280431963, 'revoke', 'U2', 'ticket 12', 'wang', '{}');
-INSERT INTO public.wxgate_revocation VALUES ('s', 1795280431962, 4950954031911);
-INSERT INTO public.wxgate_schema VALUES (1, 0, true, '2026-11-21 17:00:31.6483');
-INSERT INTO public.wxgate_schema VALUES (2, 1, true, '2026-11-21 17:00:31.684142');
-INSERT INTO public.wxgate_unionid VALUES ('', 'X', 'U1', 'U1');
-INSERT INTO public.wxgate_unionid VALUES ('mp', 's', 'U1', 'U1');
-INSERT INTO public.wxgate_unionid VALUES ('', 'Y', 'U2', 'U2');
-INSERT INTO public.wxgate_unionid VALUES ('', 'NEW', '1000000000', '1000000000');
-INSERT INTO public.wxgate_unionid VALUES ('', 'ASKED', '1000000001', '1000000001');
-INSERT INTO public.wxgate_user VALUES ('U1', 'member', 1700000000000, 4950954031911, NULL, NULL, NULL, NULL, '3790674572439a4622038daaed84753a6f52c83d11f8ff122fe7ad98855d3c84', '1vQz5-GD0F-eUuA_bt-jmiyZfT4fhrYBQpsRgkSVraZkUkVX7uyixazT');
-INSERT INTO public.wxgate_user VALUES ('V1', 'guest', 1700000001000, 4950954031911, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('V2', 'guest', 1700000002000, 4950954031911, 'U1', 1, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('U3', 'member', 1700000000000, 4950954031911, NULL, NULL, 1, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000000', 'member', 1795280431000, 1795280431942, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('U2', 'member', 1700000000000, 4950954031911, NULL, NULL, NULL, 1795280432000, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000001', 'guest', 1795280431000, 1795280431974, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_identity VALUES ('oa', 'new', '', 'NEW', NULL, 1795287174059);
+INSERT INTO public.wxgate_identity VALUES ('oa', 'asked', '', 'ASKED', NULL, 1795287174067);
+INSERT INTO public.wxgate_invalidation VALUES (1, NULL, 's', 1795287174062);
+INSERT INTO public.wxgate_invalidation VALUES (2, 'U2', NULL, 1795287174063);
+INSERT INTO public.wxgate_newcomer VALUES ('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e', '3RRX4N2DS5OSZS4CVNSNULEIPJ', 1795287174065);
+INSERT INTO public.wxgate_operation VALUES ('DHILDAAMASN54WFYIJA3SVB5DL', 1795287174063, 'revoke', 'U2', 'ticket 12', 'wang', '{}');
+INSERT INTO public.wxgate_revocation VALUES ('s', 1795287174061, 4950960774050);
+INSERT INTO public.wxgate_schema VALUES (1, 0, true, '2026-11-21 18:52:54.013616');
+INSERT INTO public.wxgate_schema VALUES (2, 1, true, '2026-11-21 18:52:54.016914');
+INSERT INTO public.wxgate_unionid VALUES ('', 'X', 'U1', '');
+INSERT INTO public.wxgate_unionid VALUES ('mp', 's', 'U1', '');
+INSERT INTO public.wxgate_unionid VALUES ('', 'Y', 'U2', '');
+INSERT INTO public.wxgate_unionid VALUES ('', 'NEW', '1000000000', '');
+INSERT INTO public.wxgate_unionid VALUES ('', 'ASKED', '1000000001', '');
+INSERT INTO public.wxgate_user VALUES ('U1', 'member', 1700000000000, 4950960774050, NULL, NULL, NULL, NULL, '96d384346b96591ab4b72d47f33e45575dab2e7d0a673c2eb390a24967df1b58', 'vOTj__eV5jXzJnXTBYszLSkF-1c_LVYTcNk9kiHOFQAtqxdt48NU-Y0q');
+INSERT INTO public.wxgate_user VALUES ('V1', 'guest', 1700000001000, 4950960774050, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('V2', 'guest', 1700000002000, 4950960774050, 'U1', 1, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U3', 'member', 1700000000000, 4950960774050, NULL, NULL, 1, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000000', 'member', 1795287174000, 1795287174059, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U2', 'member', 1700000000000, 4950960774050, NULL, NULL, NULL, 1795287175000, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000001', 'guest', 1795287174000, 1795287174067, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.wxgate_visitor VALUES ('oa', 'v', 'V1', 0);
 SELECT pg_catalog.setval('public.wxgate_event_written_seq', 5, true);
 SELECT pg_catalog.setval('public.wxgate_invalidation_seq_seq', 2, true);
@@ -218,9 +218,9 @@ ALTER TABLE ONLY public.wxgate_event
 ALTER TABLE ONLY public.wxgate_id_block
     ADD CONSTRAINT wxgate_id_block_pkey PRIMARY KEY (first);
 ALTER TABLE ONLY public.wxgate_identity
-    ADD CONSTRAINT wxgate_identity_appid_unionid_key UNIQUE (appid, unionid);
-ALTER TABLE ONLY public.wxgate_identity
     ADD CONSTRAINT wxgate_identity_pkey PRIMARY KEY (appid, openid);
+ALTER TABLE ONLY public.wxgate_identity
+    ADD CONSTRAINT wxgate_identity_scope_unionid_appid_key UNIQUE (scope, unionid, appid);
 ALTER TABLE ONLY public.wxgate_invalidation
     ADD CONSTRAINT wxgate_invalidation_pkey PRIMARY KEY (seq);
 ALTER TABLE ONLY public.wxgate_newcomer
@@ -232,9 +232,9 @@ ALTER TABLE ONLY public.wxgate_revocation
 ALTER TABLE ONLY public.wxgate_schema
     ADD CONSTRAINT wxgate_schema_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.wxgate_unionid
-    ADD CONSTRAINT wxgate_unionid_exclusive_user_id_scope_key UNIQUE (exclusive_user_id, scope);
-ALTER TABLE ONLY public.wxgate_unionid
     ADD CONSTRAINT wxgate_unionid_pkey PRIMARY KEY (scope, unionid);
+ALTER TABLE ONLY public.wxgate_unionid
+    ADD CONSTRAINT wxgate_unionid_user_id_scope_apart_key UNIQUE (user_id, scope, apart);
 ALTER TABLE ONLY public.wxgate_user
     ADD CONSTRAINT wxgate_user_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.wxgate_visitor
@@ -243,13 +243,11 @@ CREATE INDEX wxgate_conflict_code ON public.wxgate_conflict USING btree (code, o
 CREATE INDEX wxgate_conflict_opened ON public.wxgate_conflict USING btree (opened, id);
 CREATE INDEX wxgate_conflict_wants ON public.wxgate_conflict USING btree (wants);
 CREATE INDEX wxgate_event_subject ON public.wxgate_event USING btree (subject, written);
-CREATE INDEX wxgate_identity_unionid ON public.wxgate_identity USING btree (scope, unionid);
 CREATE INDEX wxgate_identity_user ON public.wxgate_identity USING btree (user_id) WHERE (user_id IS NOT NULL);
 CREATE INDEX wxgate_newcomer_created ON public.wxgate_newcomer USING btree (created);
 CREATE INDEX wxgate_operation_subject ON public.wxgate_operation USING btree (subject, "time");
 CREATE INDEX wxgate_operation_time ON public.wxgate_operation USING btree ("time", id);
 CREATE INDEX wxgate_revocation_forget ON public.wxgate_revocation USING btree (forget);
-CREATE INDEX wxgate_unionid_user ON public.wxgate_unionid USING btree (user_id, scope);
 CREATE INDEX wxgate_user_merged_into ON public.wxgate_user USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE UNIQUE INDEX wxgate_user_phone ON public.wxgate_user USING btree (phone_key) WHERE (phone_key IS NOT NULL);
 CREATE INDEX wxgate_visitor_guest ON public.wxgate_visitor USING btree (guest_id);

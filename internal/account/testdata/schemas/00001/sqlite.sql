@@ -6,8 +6,8 @@ CREATE TABLE wxgate_schema (
 		is_applied INTEGER NOT NULL,
 		tstamp TIMESTAMP DEFAULT (datetime('now'))
 	);
-INSERT INTO wxgate_schema VALUES(1,0,1,'2026-11-21 17:00:27');
-INSERT INTO wxgate_schema VALUES(2,1,1,'2026-11-21 17:00:27');
+INSERT INTO wxgate_schema VALUES(1,0,1,'2026-11-21 18:52:53');
+INSERT INTO wxgate_schema VALUES(2,1,1,'2026-11-21 18:52:53');
 CREATE TABLE wxgate_user (
 	id            TEXT PRIMARY KEY CHECK (length(CAST(id AS BLOB)) <= 64),
 	kind          TEXT NOT NULL CHECK (kind IN ('guest', 'member')),
@@ -21,27 +21,28 @@ CREATE TABLE wxgate_user (
 	phone_sealed  TEXT,
 	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_user VALUES('1000000000','member',1795280427000,1795280427509,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('1000000001','guest',1795280427000,1795280427510,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('U1','member',1700000000000,4950954027478,NULL,NULL,NULL,NULL,'8031cdf8f3c8e862f35d47b944d662620b162df94dce9a91d6828e4f653e33b1','mv8a2VbLPrBQZNTf1XMZ8POzMA99lP2eo7_xlVvzdtZehFCzjfmEHkly');
-INSERT INTO wxgate_user VALUES('U2','member',1700000000000,4950954027478,NULL,NULL,NULL,1795280428000,NULL,NULL);
-INSERT INTO wxgate_user VALUES('U3','member',1700000000000,4950954027478,NULL,NULL,1,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('V1','guest',1700000001000,4950954027478,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('V2','guest',1700000002000,4950954027478,'U1',1,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000000','member',1795287173000,1795287173932,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000001','guest',1795287173000,1795287173934,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('U1','member',1700000000000,4950960773930,NULL,NULL,NULL,NULL,'93a71bc5ca4f006cfa1e41e7bc83a40c45fbd1c922887e325a2994edd288f48f','5FzNJsN9kotOAwzBEgkbbk0q9XNNs9ky-wiRKgrbglbqb3lrOeAdSl6t');
+INSERT INTO wxgate_user VALUES('U2','member',1700000000000,4950960773930,NULL,NULL,NULL,1795287174000,NULL,NULL);
+INSERT INTO wxgate_user VALUES('U3','member',1700000000000,4950960773930,NULL,NULL,1,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('V1','guest',1700000001000,4950960773930,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('V2','guest',1700000002000,4950960773930,'U1',1,NULL,NULL,NULL,NULL);
 CREATE TABLE wxgate_unionid (
 	scope   TEXT NOT NULL CHECK (length(CAST(scope AS BLOB)) <= 64),
 	unionid TEXT NOT NULL CHECK (length(CAST(unionid AS BLOB)) <= 64),
 	user_id TEXT REFERENCES wxgate_user (id),
-	-- The user under one_to_one, so that he cannot have two of one scope.
-	exclusive_user_id TEXT,
+	-- Empty under one_to_one, so that a user cannot have two of one scope; the
+	-- unionid where he may.
+	apart   TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (scope, unionid),
-	UNIQUE (exclusive_user_id, scope)
+	UNIQUE (user_id, scope, apart)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_unionid VALUES('','ASKED','1000000001','1000000001');
-INSERT INTO wxgate_unionid VALUES('','NEW','1000000000','1000000000');
-INSERT INTO wxgate_unionid VALUES('','X','U1','U1');
-INSERT INTO wxgate_unionid VALUES('','Y','U2','U2');
-INSERT INTO wxgate_unionid VALUES('mp','s','U1','U1');
+INSERT INTO wxgate_unionid VALUES('','ASKED','1000000001','');
+INSERT INTO wxgate_unionid VALUES('','NEW','1000000000','');
+INSERT INTO wxgate_unionid VALUES('','X','U1','');
+INSERT INTO wxgate_unionid VALUES('','Y','U2','');
+INSERT INTO wxgate_unionid VALUES('mp','s','U1','');
 CREATE TABLE wxgate_identity (
 	appid   TEXT NOT NULL CHECK (length(CAST(appid AS BLOB)) <= 64),
 	openid  TEXT NOT NULL CHECK (length(CAST(openid AS BLOB)) <= 64),
@@ -50,13 +51,13 @@ CREATE TABLE wxgate_identity (
 	user_id TEXT REFERENCES wxgate_user (id),
 	created INTEGER NOT NULL,
 	PRIMARY KEY (appid, openid),
-	UNIQUE (appid, unionid),
+	UNIQUE (scope, unionid, appid),
 	FOREIGN KEY (scope, unionid) REFERENCES wxgate_unionid (scope, unionid),
 	CHECK ((unionid IS NULL) <> (user_id IS NULL))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO wxgate_identity VALUES('mp','s','mp','s',NULL,0);
-INSERT INTO wxgate_identity VALUES('oa','asked','','ASKED',NULL,1795280427510);
-INSERT INTO wxgate_identity VALUES('oa','new','','NEW',NULL,1795280427509);
+INSERT INTO wxgate_identity VALUES('oa','asked','','ASKED',NULL,1795287173934);
+INSERT INTO wxgate_identity VALUES('oa','new','','NEW',NULL,1795287173932);
 INSERT INTO wxgate_identity VALUES('oa','x','','X',NULL,0);
 INSERT INTO wxgate_identity VALUES('oa','y','','Y',NULL,0);
 INSERT INTO wxgate_identity VALUES('old','i','',NULL,'U1',0);
@@ -69,7 +70,7 @@ CREATE TABLE wxgate_visitor (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO wxgate_visitor VALUES('oa','v','V1',0);
 CREATE TABLE wxgate_event (
-	written INTEGER PRIMARY KEY AUTOINCREMENT,
+	written INTEGER PRIMARY KEY,
 	seq     INTEGER UNIQUE,
 	id      TEXT NOT NULL,
 	type    TEXT NOT NULL,
@@ -78,10 +79,10 @@ CREATE TABLE wxgate_event (
 	data    TEXT NOT NULL
 ) STRICT;
 INSERT INTO wxgate_event VALUES(1,NULL,'given V2','user.merged','U1',1,'{"from":"V2","reason":"operator","aliases":["V2"]}');
-INSERT INTO wxgate_event VALUES(2,NULL,'IJYCUAZQ3NBRLWLYWGAGU26G2O','conflict.opened','5CFCSFVNW6LXDSIP2IGL4WKFKI',1795280427508,'{"id":"5CFCSFVNW6LXDSIP2IGL4WKFKI","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
-INSERT INTO wxgate_event VALUES(3,NULL,'E2JVLU7ETZAU67F7HJFTZDWM6S','user.created','1000000000',1795280427509,'{}');
-INSERT INTO wxgate_event VALUES(4,NULL,'E4M7JQEPLBFR4GDCXVP5SMHMGM','identity.linked','1000000000',1795280427509,'{"appid":"oa","openid":"new","unionid":"NEW"}');
-INSERT INTO wxgate_event VALUES(5,NULL,'LLPLVILXWCIROIOTH7MF5JFFBD','identity.linked','1000000001',1795280427510,'{"appid":"oa","openid":"asked","unionid":"ASKED"}');
+INSERT INTO wxgate_event VALUES(2,NULL,'ZXRAU5I7W57UVKEB7MCYLLUEQN','conflict.opened','X7XMHTMNBRBODOQATIYSYLHFSC',1795287173931,'{"id":"X7XMHTMNBRBODOQATIYSYLHFSC","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
+INSERT INTO wxgate_event VALUES(3,NULL,'NHWH2K6VJMOW7LUZRZTLEA3YV2','user.created','1000000000',1795287173932,'{}');
+INSERT INTO wxgate_event VALUES(4,NULL,'3EARTNQ7OOWAMMWEBULEVP6PEA','identity.linked','1000000000',1795287173932,'{"appid":"oa","openid":"new","unionid":"NEW"}');
+INSERT INTO wxgate_event VALUES(5,NULL,'7V7MS6ND5GM2I6E2ZDYWPQZMMC','identity.linked','1000000001',1795287173934,'{"appid":"oa","openid":"asked","unionid":"ASKED"}');
 CREATE TABLE wxgate_event_head (
 	id     INTEGER PRIMARY KEY CHECK (id = 1),
 	seq    INTEGER NOT NULL,
@@ -100,13 +101,13 @@ CREATE TABLE wxgate_conflict (
 	closed  INTEGER,
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_conflict VALUES('5CFCSFVNW6LXDSIP2IGL4WKFKI','wechat_bound_to_other_user',replace('U1\nY\nU2','\n',char(10)),replace('unionid\nU1\nY','\n',char(10)),replace('wechat_bound_to_other_user\nU1\nY\nU2','\n',char(10)),'oa','y',1795280427508,NULL);
+INSERT INTO wxgate_conflict VALUES('X7XMHTMNBRBODOQATIYSYLHFSC','wechat_bound_to_other_user',replace('U1\nY\nU2','\n',char(10)),replace('unionid\nU1\nY','\n',char(10)),replace('wechat_bound_to_other_user\nU1\nY\nU2','\n',char(10)),'oa','y',1795287173931,NULL);
 CREATE TABLE wxgate_revocation (
 	session_id TEXT PRIMARY KEY,
 	dies       INTEGER NOT NULL,
 	forget     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_revocation VALUES('s',1795280427509,4950954027478);
+INSERT INTO wxgate_revocation VALUES('s',1795287173932,4950960773930);
 CREATE TABLE wxgate_invalidation (
 	seq        INTEGER PRIMARY KEY AUTOINCREMENT,
 	user_id    TEXT,
@@ -114,8 +115,8 @@ CREATE TABLE wxgate_invalidation (
 	time       INTEGER NOT NULL,
 	CHECK ((user_id IS NULL) <> (session_id IS NULL))
 ) STRICT;
-INSERT INTO wxgate_invalidation VALUES(1,NULL,'s',1795280427510);
-INSERT INTO wxgate_invalidation VALUES(2,'U2',NULL,1795280427510);
+INSERT INTO wxgate_invalidation VALUES(1,NULL,'s',1795287173932);
+INSERT INTO wxgate_invalidation VALUES(2,'U2',NULL,1795287173933);
 CREATE TABLE wxgate_id_block (
 	first INTEGER PRIMARY KEY,
 	next  INTEGER NOT NULL
@@ -131,19 +132,19 @@ CREATE TABLE wxgate_assertion_key (
 	expires     INTEGER NOT NULL,
 	UNIQUE (algorithm, active_from)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,1700000000000,4950954027478);
+INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,1700000000000,4950960773930);
 CREATE TABLE wxgate_data_key (
 	id      INTEGER PRIMARY KEY,
 	sealed  TEXT NOT NULL,
 	used    INTEGER NOT NULL
 ) STRICT;
-INSERT INTO wxgate_data_key VALUES(1,'first:292b5dcbf63508427a02067b4d16de8b87c6c654ff4a96777fc32a9821be4a8a',1795280427476);
+INSERT INTO wxgate_data_key VALUES(1,'first:1bc0e15362fb2c988b9f5251fa6fc853fa8bf00c1041638038703fbc96fef8e4',1795287173925);
 CREATE TABLE wxgate_newcomer (
 	person          TEXT PRIMARY KEY, -- a hash
 	idempotency_key TEXT NOT NULL,
 	created         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_newcomer VALUES('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','2FLFA264U74RCGYAFETA65RHWB',1795280427510);
+INSERT INTO wxgate_newcomer VALUES('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','AIDEVP6YYOUKM7MRYFCJIBE7ZR',1795287173934);
 CREATE TABLE wxgate_operation (
 	id       TEXT PRIMARY KEY,
 	time     INTEGER NOT NULL,
@@ -153,15 +154,12 @@ CREATE TABLE wxgate_operation (
 	operator TEXT NOT NULL, -- empty: he did not say who he is
 	detail   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_operation VALUES('TQNZZYDE4PMDG6UVPZ5EIXFDL7',1795280427510,'revoke','U2','ticket 12','wang','{}');
+INSERT INTO wxgate_operation VALUES('7LEMDXFFYATM7TRXVU4H4KCJ2V',1795287173933,'revoke','U2','ticket 12','wang','{}');
 DELETE FROM sqlite_sequence;
 INSERT INTO sqlite_sequence VALUES('wxgate_schema',2);
-INSERT INTO sqlite_sequence VALUES('wxgate_event',5);
 INSERT INTO sqlite_sequence VALUES('wxgate_invalidation',2);
 CREATE UNIQUE INDEX wxgate_user_phone ON wxgate_user (phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX wxgate_user_merged_into ON wxgate_user (merged_into) WHERE merged_into IS NOT NULL;
-CREATE INDEX wxgate_unionid_user ON wxgate_unionid (user_id, scope);
-CREATE INDEX wxgate_identity_unionid ON wxgate_identity (scope, unionid);
 CREATE INDEX wxgate_identity_user ON wxgate_identity (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX wxgate_visitor_guest ON wxgate_visitor (guest_id);
 CREATE INDEX wxgate_event_subject ON wxgate_event (subject, written);
