@@ -9,7 +9,7 @@ SHELL := /bin/sh
 # test a terminal; journeys of people run in chromium, in Chinese letters.
 DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
-	postgresql mariadb-server bsdutils:script chromium:chromium fonts-noto-cjk
+	postgresql mariadb-server redis-server:redis-server bsdutils:script chromium:chromium fonts-noto-cjk
 
 FUZZTIME ?= 5s
 

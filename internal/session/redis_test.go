@@ -1,0 +1,271 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
+)
+
+// fails wants calls to fail, and after the first one without being made.
+func fails(t *testing.T, r *Redis) {
+	t.Helper()
+	for i := range 3 {
+		_, _, err := r.Get(t.Context(), "a")
+		if err == nil || i > 0 && !errors.Is(err, errUnreachable) {
+			t.Errorf("call %d: %v", i+1, err)
+		}
+	}
+}
+
+// recovers waits until a call succeeds, which no other has to find out.
+func recovers(t *testing.T, r *Redis) {
+	t.Helper()
+	for r.down.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	mustPut(t, r, "back", "1", time.Minute)
+	mustGet(t, r, "back", "1")
+}
+
+// Nobody waits for a Redis of which it is known that it does not answer, and
+// nobody has to say that it does again.
+func TestRedisThatIsGone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end, mend func(*testing.T, *dbtest.Redis)
+	}{
+		"stopped": {func(_ *testing.T, s *dbtest.Redis) { s.Kill() }, func(t *testing.T, s *dbtest.Redis) { s.Restart(t) }},
+		"frozen":  {func(_ *testing.T, s *dbtest.Redis) { s.Freeze() }, func(_ *testing.T, s *dbtest.Redis) { s.Thaw() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := dbtest.StartRedis(t)
+			r := openTest(t, server.URL())
+			var log logText
+			r.LogTo(slog.New(slog.NewTextHandler(&log, nil)))
+			mustPut(t, r, "a", "1", time.Minute)
+			for round := range 2 {
+				tc.end(t, server)
+				fails(t, r)
+				if err := r.Ping(t.Context()); !errors.Is(err, errUnreachable) {
+					t.Errorf("%d: Ping says %v", round, err)
+				}
+				log.waitFor("redis is out of reach", round+1)
+				tc.mend(t, server)
+				recovers(t, r)
+				log.waitFor("redis is back", round+1)
+			}
+			if got := log.String(); strings.Count(got, "\n") != 4 {
+				t.Errorf("the log says:\n%s", got)
+			}
+		})
+	}
+}
+
+// logText is a log that is read while it is written.
+type logText struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(b)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// waitFor returns when the log says something for the nth time.
+func (l *logText) waitFor(what string, n int) {
+	for strings.Count(l.String(), what) < n {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestRedisThatIsNotThereYet(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	server.Kill()
+	r := openTest(t, server.URL())
+	fails(t, r)
+	server.Restart(t)
+	recovers(t, r)
+}
+
+func TestEmptiedRedisOnlyMisses(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	r := openTest(t, server.URL())
+	mustPut(t, r, "a", "1", time.Minute)
+	server.Do(t, "FLUSHALL")
+	server.Do(t, "SCRIPT", "FLUSH")
+	mustMiss(t, r, "a")
+	mustPut(t, r, "a", "2", time.Minute)
+	mustGet(t, r, "a", "2")
+}
+
+// What Redis answers is no sign that it is gone.
+func TestRefusalOfRedisIsOneCallsOwn(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	r := openTest(t, server.URL())
+	mustPut(t, r, "a", "1", time.Minute)
+	server.Do(t, "CONFIG", "SET", "maxmemory", "1")
+	if err := r.Put(t.Context(), "b", []byte("1"), time.Minute); err == nil {
+		t.Fatal("a full Redis takes a value")
+	}
+	mustGet(t, r, "a", "1")
+}
+
+// A visitor who hangs up is no sign either.
+func TestCallerWhoGivesUpIsNoFault(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	r := openTest(t, server.URL())
+	mustPut(t, r, "a", "1", time.Minute)
+	server.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, _, err := r.Get(ctx, "a"); err == nil {
+		t.Error("a frozen Redis answers")
+	}
+	server.Thaw()
+	mustGet(t, r, "a", "1")
+}
+
+func TestPasswordIsGivenAndNotTold(t *testing.T) {
+	server := dbtest.StartRedis(t, "--requirepass", "open-sesame")
+	recovers(t, openTest(t, server.URL()))
+	wrong := openTest(t, strings.Replace(server.URL(), "sesame", "barley", 1))
+	if _, _, err := wrong.Get(t.Context(), "a"); err == nil || strings.Contains(err.Error(), "barley") {
+		t.Errorf("a wrong password: %v", err)
+	}
+}
+
+func TestDatabasesOfOneRedisAreApart(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	zero := openTest(t, server.URL())
+	one := openTest(t, strings.TrimSuffix(server.URL(), "0")+"1")
+	mustPut(t, zero, "a", "1", time.Minute)
+	mustMiss(t, one, "a")
+	if zero.channel == one.channel {
+		t.Error("they hear each other's news")
+	}
+}
+
+// After a fail-over the new master has what the old one had, and nobody does
+// anything.
+func TestFailOverIsFollowed(t *testing.T) {
+	for name, end := range map[string]func(*dbtest.Redis){"stopped": (*dbtest.Redis).Kill, "frozen": (*dbtest.Redis).Freeze} {
+		t.Run(name, func(t *testing.T) {
+			s := dbtest.StartSentinels(t)
+			r := openTest(t, s.URL())
+			mustPut(t, r, "a", "1", time.Hour)
+			for s.Replica.Do(t, "EXISTS", storeName("a")) == "0" {
+				time.Sleep(time.Millisecond)
+			}
+			end(s.Master)
+			for {
+				if added, err := r.Add(t.Context(), "b", nil, time.Hour); err == nil && added {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			mustTake(t, r, "a", "1")
+			if got := s.Replica.Do(t, "EXISTS", storeName("b")); got != "1" {
+				t.Errorf("the replica knows %s of it", got)
+			}
+		})
+	}
+}
+
+// A part of a Cluster that is gone leaves the rest of the keys.
+func TestClusterWithoutOneNode(t *testing.T) {
+	nodes, url := dbtest.StartCluster(t)
+	for _, n := range nodes {
+		n.Do(t, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+	}
+	r := openTest(t, url)
+	keys := map[string]string{} // one of each node
+	for i := 0; len(keys) < len(nodes); i++ {
+		key := string(rune('a' + i))
+		mustPut(t, r, key, "1", time.Hour)
+		for _, n := range nodes {
+			if _, has := keys[n.Addr()]; !has && n.Do(t, "DBSIZE") != "0" {
+				keys[n.Addr()] = key
+			}
+		}
+	}
+	nodes[2].Kill()
+	for r.down.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	for _, n := range nodes[:2] {
+		for { // a ping may have asked the dead one
+			if _, found, err := r.Get(t.Context(), keys[n.Addr()]); err == nil && found {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if _, _, err := r.Get(t.Context(), keys[nodes[2].Addr()]); err == nil {
+		t.Error("the key of the dead node is known")
+	}
+}
+
+func TestNewsReachesEveryInstance(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	_, clusterURL := dbtest.StartCluster(t)
+	for name, url := range map[string]string{"server": server.URL(), "cluster": clusterURL} {
+		t.Run(name, func(t *testing.T) {
+			heard := make(chan string, 10)
+			ctx, cancel := context.WithCancel(t.Context())
+			var listening sync.WaitGroup
+			defer listening.Wait()
+			defer cancel()
+			for range 3 {
+				r := openTest(t, url)
+				listening.Go(func() { r.Subscribe(ctx, func(news string) { heard <- news }) })
+			}
+			from := openTest(t, url)
+			publishUntil(t, from, heard, 3)
+			if name == "cluster" {
+				return
+			}
+			for _, c := range []string{"normal", "pubsub"} {
+				server.Do(t, "CLIENT", "KILL", "TYPE", c)
+			}
+			publishUntil(t, from, heard, 3)
+		})
+	}
+}
+
+// publishUntil publishes until n listeners have heard the same news.
+func publishUntil(t *testing.T, r *Redis, heard chan string, n int) {
+	t.Helper()
+	for round := 0; ; round++ {
+		news := NewID()
+		for r.Publish(t.Context(), news) != nil {
+			time.Sleep(time.Millisecond)
+		}
+		got := 0
+		for late := time.After(100 * time.Millisecond); got < n && late != nil; {
+			select {
+			case h := <-heard:
+				if h == news {
+					got++
+				}
+			case <-late:
+				late = nil
+			}
+		}
+		if got == n {
+			return
+		}
+	}
+}
