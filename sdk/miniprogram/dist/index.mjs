@@ -1,115 +1,8 @@
 // @wxgate/miniprogram, built from its TypeScript by make sdk-build. Apache License 2.0.
-// miniprogram/src/site.ts
-function siteOf(options) {
-  const platform = options.wx || wx;
-  const origin = options.baseUrl.replace(/\/$/, "");
-  if (!/^https?:\/\/[^/?#@]+$/.test(origin)) {
-    throw new TypeError("baseUrl is not https://host: " + options.baseUrl);
-  }
-  const appid = options.appid || (platform.getAccountInfoSync ? platform.getAccountInfoSync().miniProgram.appId : "");
-  if (!appid) throw new TypeError("appid is missing");
-  return { wx: platform, origin, prefix: options.prefix || "/wxgate", appid };
-}
-function urlOf(origin, url) {
-  return url.charAt(0) === "/" && url.charAt(1) !== "/" ? origin + url : url;
-}
-function isOf(origin, url) {
-  return url === origin || url.indexOf(origin + "/") === 0 || url.indexOf(origin + "?") === 0;
-}
-function headerOf(header, name) {
-  for (const key in header) {
-    if (key.toLowerCase() === name) return String(header[key]);
-  }
-  return "";
-}
-function withSession(header, token) {
-  const all = Object.assign({}, header);
-  if (!token) return all;
-  if (headerOf(header, "authorization")) all["X-Wxgate-Session"] = token;
-  else all["Authorization"] = "Wxgate " + token;
-  return all;
-}
-
-// miniprogram/src/socket.ts
-function connect(site, session, options) {
-  const origin = site.origin.replace(/^http/, "ws");
-  const url = urlOf(origin, options.url);
-  const own = isOf(origin, url);
-  const socket = new Connection(own);
-  socket.open = () => {
-    const token = own ? session.token : "";
-    const call = Object.assign({}, options, { url, header: own ? withSession(options.header, token) : options.header });
-    socket.attach(site.wx.connectSocket(call));
-    socket.mayReplace = () => session.isRefused(token).then((refused) => refused && session.renew(token));
-  };
-  if (!own || session.usable()) socket.open();
-  else session.ensure().then(socket.open, (error) => socket.fail(error));
-  return socket.task;
-}
-var Connection = class {
-  /** @param again says whether a connection that never opened may be tried again. */
-  constructor(again) {
-    this.again = again;
-    this.open = () => void 0;
-    this.mayReplace = () => Promise.resolve(false);
-    this.waiting = [];
-    this.listeners = { onOpen: [], onMessage: [], onError: [], onClose: [] };
-    this.closed = false;
-    const on = (name) => (listener) => {
-      this.listeners[name].push(listener);
-    };
-    const use = (name) => (option) => {
-      if (name === "close") this.closed = true;
-      const go = () => this.real[name](option);
-      if (this.real) go();
-      else this.waiting.push(go);
-    };
-    this.task = {
-      onOpen: on("onOpen"),
-      onMessage: on("onMessage"),
-      onError: on("onError"),
-      onClose: on("onClose"),
-      send: use("send"),
-      close: use("close")
-    };
-  }
-  attach(real) {
-    this.real = real;
-    let held;
-    const tell = (name) => (res) => {
-      if (held) held.push([name, res]);
-      else if (name === "onError" && this.again && !this.closed) {
-        this.again = false;
-        const missed = held = [[name, res]];
-        const give = () => {
-          held = void 0;
-          for (const [event, what] of missed) this.emit(event, what);
-        };
-        this.mayReplace().then((yes) => yes && !this.closed ? this.open() : give(), give);
-      } else this.emit(name, res);
-    };
-    real.onOpen((res) => {
-      this.again = false;
-      tell("onOpen")(res);
-    });
-    real.onMessage(tell("onMessage"));
-    real.onError(tell("onError"));
-    real.onClose(tell("onClose"));
-    for (const go of this.waiting.splice(0)) go();
-  }
-  /** There will be no connection. */
-  fail(error) {
-    this.emit("onError", error);
-  }
-  emit(name, res) {
-    for (const listener of this.listeners[name].slice()) listener(res);
-  }
-};
-
 // miniprogram/src/error.ts
-function failure(code, errMsg, more) {
+function failure(code2, errMsg, more) {
   const error = new Error(errMsg);
-  return Object.assign(error, more, { code, errMsg });
+  return Object.assign(error, more, { code: code2, errMsg });
 }
 function problemOf(data) {
   if (typeof data === "string") {
@@ -135,416 +28,438 @@ function phoneCode(errno, said) {
   return /deny|denied|cancel/.test(said) ? "phone_denied" : "phone_failed";
 }
 
+// miniprogram/src/site.ts
+function siteOf(options) {
+  const platform = options.wx || wx;
+  const origin = options.baseUrl.replace(/\/$/, "");
+  if (!/^https?:\/\/[^/?#@]+$/.test(origin)) {
+    throw new TypeError("baseUrl is not https://host: " + options.baseUrl);
+  }
+  const appid = options.appid || (platform.getAccountInfoSync ? platform.getAccountInfoSync().miniProgram.appId : "");
+  if (!appid) throw new TypeError("appid is missing");
+  return { wx: platform, origin, prefix: options.prefix || "/wxgate", appid };
+}
+function addressed(origin, token, options) {
+  const call2 = Object.assign({}, options);
+  if (/^\/(?!\/)/.test(call2.url)) call2.url = origin + call2.url;
+  const own = (call2.url + "/").replace("?", "/").indexOf(origin + "/") === 0;
+  if (own) call2.header = withSession(call2.header, token);
+  return { own, token: own ? token : "", call: call2 };
+}
+function headerOf(header, name) {
+  for (const key in header) {
+    if (key.toLowerCase() === name) return String(header[key]);
+  }
+  return "";
+}
+function withSession(header, token) {
+  const all = Object.assign({}, header);
+  if (!token) return all;
+  if (headerOf(header, "authorization")) all["X-Wxgate-Session"] = token;
+  else all["Authorization"] = "Wxgate " + token;
+  return all;
+}
+
 // miniprogram/src/session.ts
 var PAUSES = [500, 2e3];
 var LOGIN_GAP = 1e4;
 var TIMEOUT = 1e4;
-var Session = class {
-  constructor(site) {
-    this.site = site;
-    this.token = "";
-    this.pending = null;
-    this.loggedInAt = 0;
-    this.listeners = [];
-    this.key = "wxgate " + site.appid + " " + site.origin;
-    const kept = this.storage(() => site.wx.getStorageSync(this.key));
-    if (kept && typeof kept.token === "string") {
-      this.token = kept.token;
-      this.user = kept.user;
+function open(site) {
+  const s = { site, token: "", user: void 0, pending: null, since: 0, listeners: [] };
+  try {
+    const kept = site.wx.getStorageSync(keyOf(site));
+    if (typeof kept.token === "string") {
+      s.token = kept.token;
+      s.user = kept.user;
     }
+  } catch (e) {
   }
-  /** Waits until requests can be sent: with a session, or without one after a logout. */
-  ensure() {
-    if (this.pending) return this.pending;
-    return this.token || this.user === null ? Promise.resolve() : this.login();
+  return s;
+}
+function keep(s) {
+  try {
+    s.site.wx.setStorageSync(keyOf(s.site), { token: s.token, user: s.user });
+  } catch (e) {
   }
-  /** Says whether requests can be sent without waiting. */
-  usable() {
-    return !this.pending && (!!this.token || this.user === null);
-  }
-  /** Waits until no login is under way, whatever has become of it. */
-  settled() {
-    return (this.pending || Promise.resolve()).catch(() => void 0);
-  }
-  /** Logs in again by itself. */
-  replace() {
-    this.login().catch(() => void 0);
-  }
-  /** Logs in, once for all who wait. */
-  login(want) {
-    if (this.pending) return want ? this.pending.then(() => this.login(want)) : this.pending;
-    const done = () => {
-      this.pending = null;
-    };
-    this.pending = this.exchange(want, true);
-    this.pending.then(done, done);
-    return this.pending;
-  }
-  /**
-   * Gets another session for one that the gateway refuses. False: it was only just
-   * given out, and asking again would not end.
-   */
-  renew(refused) {
-    if (!this.pending && this.token === refused) {
-      if (Date.now() - this.loggedInAt < LOGIN_GAP) return Promise.resolve(false);
-      this.token = "";
+}
+function keyOf(site) {
+  return "wxgate " + site.appid + " " + site.origin;
+}
+function usable(s) {
+  return !s.pending && (!!s.token || s.user === null);
+}
+function ensure(s) {
+  return usable(s) ? Promise.resolve() : login(s);
+}
+function settled(s) {
+  return (s.pending || Promise.resolve()).catch(() => void 0);
+}
+function login(s, want) {
+  if (s.pending) return want ? settled(s).then(() => login(s, want)) : s.pending;
+  const done = () => {
+    s.pending = null;
+  };
+  s.pending = exchange(s, want, true);
+  s.pending.then(done, done);
+  return s.pending;
+}
+function exchange(s, want, again) {
+  return code(s).then((code2) => persist(s, "/mini/login", { appid: s.site.appid, code: code2, want })).then(
+    () => {
+      s.since = Date.now();
+    },
+    (error) => {
+      if (!again || error.code !== "code_used" && error.code !== "code_invalid") throw error;
+      return exchange(s, want, false);
     }
-    return this.ensure().then(() => true);
-  }
-  /** Asks the gateway who the person is. */
-  refresh() {
-    return this.signedIn("GET", "/me").then(() => void 0);
-  }
-  /** Says whether the gateway refuses a session, for answers that do not show it. */
-  isRefused(token) {
-    return this.call("GET", "/me", void 0, token).then(
-      () => false,
-      (error) => error.code === "session_expired"
-    );
-  }
-  /** Calls an endpoint with a session, and with another one if it is refused. */
-  signedIn(method, path, data) {
-    return this.ensure().then(() => {
-      const token = this.token;
-      return this.call(method, path, data, token).catch((error) => {
-        if (error.code !== "session_expired") throw error;
-        return this.renew(token).then((renewed) => {
-          if (!renewed) throw error;
-          return this.call(method, path, data, this.token);
-        });
-      });
+  );
+}
+function code(s) {
+  return new Promise((resolve, reject) => {
+    const fail = (res) => reject(failure("wx_login_failed", res.errMsg));
+    s.site.wx.login({
+      timeout: TIMEOUT,
+      success: (res) => res.code ? resolve(res.code) : fail(res),
+      fail
     });
-  }
-  /** Calls an endpoint as it is, takes over what the answer says, and fails with the gateway's code. */
-  call(method, path, data, token) {
-    return new Promise((resolve, reject) => {
-      this.site.wx.request({
-        url: this.site.origin + this.site.prefix + path,
-        method,
-        data,
-        timeout: TIMEOUT,
-        header: withSession({ "content-type": "application/json", accept: "application/json" }, token),
-        success: (res) => {
-          const answer = res.data;
-          if (res.statusCode < 200 || res.statusCode > 299) return reject(refusal(res));
-          const given = answer && answer.session || headerOf(res.header, "x-wxgate-session");
-          const user = path === "/me" ? res.data : answer && answer.user;
-          if (token === this.token && (token || given)) {
-            this.token = given || token;
-            if (user) this.become(user);
-          }
-          resolve(answer);
-        },
-        fail: (res) => reject(failure("network", res.errMsg))
-      });
-    });
-  }
-  /** Calls an endpoint that bears to be called twice, again while the network fails. */
-  persist(path, data) {
-    const attempt = (failed) => this.call("POST", path, data, this.token).catch((error) => {
-      if (error.code !== "network" || failed >= PAUSES.length) throw error;
-      return new Promise((resolve) => setTimeout(resolve, PAUSES[failed])).then(() => attempt(failed + 1));
-    });
-    return attempt(0);
-  }
-  /** Takes over the session that an answer of the shop brings along: the person's level has risen, or it was renewed. */
-  take(header, token) {
-    const given = headerOf(header, "x-wxgate-session");
-    if (!given || token !== this.token || given === token) return;
-    this.token = given;
-    this.keep();
-    this.refresh().catch(() => void 0);
-  }
-  /** Forgets the session, until a login is wanted. */
-  forget() {
-    this.token = "";
-    this.become(null);
-  }
-  onChange(listener) {
-    this.listeners.push(listener);
-    return () => {
-      this.listeners = this.listeners.filter((l) => l !== listener);
-    };
-  }
-  /** Changes a code of WeChat's for a session. A code that is spent is replaced once. */
-  exchange(want, again) {
-    return this.code().then((code) => this.persist("/mini/login", { appid: this.site.appid, code, want })).then(
-      () => {
-        this.loggedInAt = Date.now();
-      },
-      (error) => {
-        if (again && (error.code === "code_used" || error.code === "code_invalid")) return this.exchange(want, false);
-        throw error;
-      }
-    );
-  }
-  code() {
-    return new Promise((resolve, reject) => {
-      this.site.wx.login({
-        timeout: TIMEOUT,
-        success: (res) => res.code ? resolve(res.code) : reject(failure("wx_login_failed", res.errMsg)),
-        fail: (res) => reject(failure("wx_login_failed", res.errMsg))
-      });
-    });
-  }
-  become(user) {
-    const before = this.user;
-    this.user = user;
-    this.keep();
-    if (before === void 0) return;
-    const kind = changeOf(before, user);
-    if (!kind) return;
-    for (const listener of this.listeners.slice()) {
-      try {
-        listener({ from: before, to: user, kind });
-      } catch (e) {
-        console.error(e);
-      }
-    }
-  }
-  keep() {
-    const kept = { token: this.token, user: this.user };
-    this.storage(() => this.site.wx.setStorageSync(this.key, kept));
-  }
-  /** A phone whose storage is full or broken costs a login at the next start. */
-  storage(use) {
-    try {
-      return use();
-    } catch (e) {
-      return void 0;
-    }
-  }
-};
-function refusal(res) {
-  const problem = problemOf(res.data);
-  const retryAfter = Number(headerOf(res.header, "retry-after")) || void 0;
-  const said = "wxgate:fail " + (problem ? problem.code : res.statusCode);
-  return failure(problem ? problem.code : "unavailable", said, {
-    status: res.statusCode,
-    title: problem ? problem.title : void 0,
-    detail: problem ? problem.detail : void 0,
-    retryAfter
   });
 }
+function renew(s, refused) {
+  if (!s.pending && s.token === refused) {
+    if (Date.now() - s.since < LOGIN_GAP) return Promise.resolve(false);
+    s.token = "";
+  }
+  return ensure(s).then(() => true);
+}
+function isRefused(s, token) {
+  return call(s, "GET", "/me", void 0, token).then(
+    () => false,
+    (error) => error.code === "session_expired"
+  );
+}
+function refresh(s) {
+  return signedIn(s, "GET", "/me");
+}
+function signedIn(s, method, path, data) {
+  return ensure(s).then(() => {
+    const token = s.token;
+    return call(s, method, path, data, token).catch((error) => {
+      if (error.code !== "session_expired") throw error;
+      return renew(s, token).then((renewed) => {
+        if (!renewed) throw error;
+        return call(s, method, path, data, s.token);
+      });
+    });
+  });
+}
+function persist(s, path, data, failed = 0) {
+  return call(s, "POST", path, data, s.token).catch((error) => {
+    const pause = PAUSES[failed];
+    if (error.code !== "network" || !pause) throw error;
+    return new Promise((resolve) => setTimeout(resolve, pause)).then(() => persist(s, path, data, failed + 1));
+  });
+}
+function call(s, method, path, data, token) {
+  return new Promise((resolve, reject) => {
+    s.site.wx.request({
+      url: s.site.origin + s.site.prefix + path,
+      method,
+      data,
+      timeout: TIMEOUT,
+      header: withSession({ "content-type": "application/json" }, token),
+      success: (res) => {
+        if (res.statusCode < 200 || res.statusCode > 299) return reject(refusal(res));
+        const answer = res.data || {};
+        const given = answer.session || headerOf(res.header, "x-wxgate-session");
+        const user = path === "/me" ? answer : answer.user;
+        if (token === s.token && (token || given)) {
+          s.token = given || token;
+          if (user) become(s, user);
+        }
+        resolve(answer);
+      },
+      fail: (res) => reject(failure("network", res.errMsg))
+    });
+  });
+}
+function refusal(res) {
+  const problem = problemOf(res.data);
+  const code2 = problem ? problem.code : "unavailable";
+  const error = failure(code2, "wxgate:fail " + code2);
+  error.status = res.statusCode;
+  error.retryAfter = Number(headerOf(res.header, "retry-after")) || void 0;
+  if (problem) {
+    error.title = problem.title;
+    error.detail = problem.detail;
+  }
+  return error;
+}
+function take(s, header, token) {
+  const given = headerOf(header, "x-wxgate-session");
+  if (!given || token !== s.token) return;
+  s.token = given;
+  keep(s);
+  refresh(s).catch(() => void 0);
+}
+function forget(s) {
+  s.token = "";
+  become(s, null);
+}
+function become(s, user) {
+  const from = s.user;
+  s.user = user;
+  keep(s);
+  const kind = from !== void 0 && changeOf(from, user);
+  if (!kind) return;
+  for (const listener of s.listeners.slice()) {
+    try {
+      listener({ from, to: user, kind });
+    } catch (e) {
+      console.error(e);
+    }
+  }
+}
 function changeOf(from, to) {
-  const was = from ? from.kind : "nobody";
-  const is = to ? to.kind : "nobody";
-  if (is === "member" && was !== "member") return "login";
-  if (was === "member" && is !== "member") return "logout";
-  if (from && to && from.id && to.id && from.id !== to.id) return "merge";
-  return to && to.phone_verified && from && !from.phone_verified ? "phone" : void 0;
+  if (isMember(to) !== isMember(from)) return isMember(to) ? "login" : "logout";
+  if (!from || !to) return void 0;
+  if (from.id && to.id && from.id !== to.id) return "merge";
+  return to.phone_verified && !from.phone_verified ? "phone" : void 0;
+}
+function isMember(user) {
+  return !!user && user.kind === "member";
+}
+
+// miniprogram/src/person.ts
+function ready(s, ask) {
+  if (!ask.first) {
+    ask.first = s.token ? refresh(s) : ensure(s);
+    ask.first.catch(() => {
+      ask.first = void 0;
+    });
+  }
+  return ask.first.then(
+    () => ensure(s).then(() => s.user || null),
+    (error) => {
+      if (!s.token || !s.user) throw error;
+      return s.user;
+    }
+  );
+}
+function rise(s, ask) {
+  if (enough(s.user, true)) return Promise.resolve(false);
+  return demand(s, ask, isMember(s.user)).then(() => true);
+}
+function demand(s, ask, phone) {
+  if (enough(s.user, phone)) return Promise.resolve(s.user);
+  if (ask.pending) return ask.pending.then(() => demand(s, ask, phone));
+  const done = () => {
+    ask.pending = void 0;
+  };
+  ask.pending = ascend(s, ask, phone);
+  ask.pending.then(done, done);
+  return ask.pending;
+}
+function ascend(s, ask, phone) {
+  let missing = failure("phone_required", "wxgate:fail phone_required");
+  return (isMember(s.user) ? Promise.resolve() : login(s, "login")).catch((error) => {
+    if (error.code !== "phone_required") throw error;
+    missing = error;
+  }).then(() => {
+    if (enough(s.user, phone)) return s.user;
+    if (!ask.phone) throw missing;
+    return ask.phone().then(() => {
+      if (enough(s.user, phone)) return s.user;
+      throw failure("login_cancelled", "wxgate:fail login_cancelled");
+    });
+  });
+}
+function enough(user, phone) {
+  return isMember(user) && (!phone || !!user.phone_verified);
+}
+function bindPhone(s, event) {
+  const { code: code2, encryptedData, iv } = event.detail;
+  if (!code2 && !(encryptedData && iv)) return Promise.reject(phoneRefusal(event.detail));
+  return settled(s).then(() => persist(s, "/mini/phone", code2 ? { code: code2 } : { encrypted_data: encryptedData, iv })).then(
+    () => s.user,
+    (error) => {
+      if (error.code === "session_expired" || error.code === "session_key_lost") login(s).catch(() => void 0);
+      throw error;
+    }
+  );
+}
+function logout(s, ask) {
+  const ended = !s.token ? Promise.resolve() : call(s, "POST", "/logout", {}, s.token);
+  return ended.catch((error) => {
+    if (error.code !== "session_expired") throw error;
+  }).then(() => {
+    ask.first = void 0;
+    forget(s);
+  });
+}
+
+// miniprogram/src/socket.ts
+function connect(s, options) {
+  const handle = {
+    closed: false,
+    waiting: [],
+    listeners: { onOpen: [], onMessage: [], onError: [], onClose: [] }
+  };
+  const origin = s.site.origin.replace(/^http/, "ws");
+  let again = true;
+  const attempt = () => {
+    if (handle.closed) return emit(handle, ["onClose", { code: 1e3, reason: "" }]);
+    const { own, token, call: call2 } = addressed(origin, s.token, options);
+    const mayReplace = () => isRefused(s, token).then((refused) => refused && !handle.closed && renew(s, token));
+    attach(handle, s.site.wx.connectSocket(call2), own && again ? () => mayReplace().then((yes) => yes && (attempt(), true)) : void 0);
+    again = false;
+  };
+  if (usable(s) || !addressed(origin, "", options).own) attempt();
+  else ensure(s).then(attempt, (error) => emit(handle, ["onError", error]));
+  return methodsOf(handle);
+}
+function attach(handle, real, replace) {
+  let held;
+  const tell = (name) => (res) => {
+    if (held) held.push([name, res]);
+    else if (name === "onError" && replace) hold([name, res], replace);
+    else {
+      replace = void 0;
+      emit(handle, [name, res]);
+    }
+  };
+  const hold = (event, replace2) => {
+    const missed = held = [event];
+    const give = () => {
+      held = void 0;
+      for (const event2 of missed) emit(handle, event2);
+    };
+    replace2().then((replaced) => replaced || give(), give);
+  };
+  handle.real = real;
+  real.onOpen(tell("onOpen"));
+  real.onMessage(tell("onMessage"));
+  real.onError(tell("onError"));
+  real.onClose(tell("onClose"));
+  for (const go of handle.waiting.splice(0)) go();
+}
+function emit(handle, event) {
+  for (const listener of handle.listeners[event[0]].slice()) listener(event[1]);
+}
+function methodsOf(handle) {
+  const on = (name) => (listener) => {
+    handle.listeners[name].push(listener);
+  };
+  const use2 = (name, option) => {
+    const go = () => handle.real[name](option);
+    if (handle.real) go();
+    else handle.waiting.push(go);
+  };
+  return {
+    onOpen: on("onOpen"),
+    onMessage: on("onMessage"),
+    onError: on("onError"),
+    onClose: on("onClose"),
+    send: (option) => use2("send", option),
+    close: (option) => {
+      handle.closed = true;
+      use2("close", option);
+    }
+  };
 }
 
 // miniprogram/src/task.ts
-var EVENTS = {
-  request: ["HeadersReceived", "ChunkReceived"],
-  uploadFile: ["HeadersReceived", "ProgressUpdate"],
-  downloadFile: ["HeadersReceived", "ProgressUpdate"]
-};
-var Sender = class {
-  constructor(site, session, ask) {
-    this.site = site;
-    this.session = session;
-    this.ask = ask;
-  }
-  request(options) {
-    return this.send("request", options);
-  }
-  uploadFile(options) {
-    return this.send("uploadFile", options);
-  }
-  downloadFile(options) {
-    return this.send("downloadFile", options);
-  }
-  send(name, options) {
-    const handle = new Handle(EVENTS[name]);
-    const promise = new Promise((resolve, reject) => {
-      const done = (callback, res) => {
-        handle.over = true;
-        if (callback === "success") resolve(res);
-        else reject(res);
-        if (options[callback]) options[callback](res);
-        if (options.complete) options.complete(res);
-      };
-      handle.onAbort = () => done("fail", failure("aborted", name + ":fail abort"));
-      this.start(name, options, handle, done);
-    });
-    if (options.success || options.fail || options.complete) promise.catch(() => void 0);
-    return Object.assign(promise, handle.methods);
-  }
-  start(name, options, handle, done) {
-    const url = urlOf(this.site.origin, options.url);
-    const own = isOf(this.site.origin, url);
-    let renewed = false;
-    const fail = (error) => {
-      if (!handle.over) done("fail", error);
-    };
-    const attempt = () => {
+function send(s, ask, name, options) {
+  const handle = { over: false, asked: [], done: () => void 0 };
+  const promise = new Promise((resolve, reject) => {
+    handle.done = (callback, res) => {
       if (handle.over) return;
-      const token = own ? this.session.token : "";
-      const call = Object.assign({}, options, { url, header: own ? withSession(options.header, token) : options.header });
-      delete call.login;
-      delete call.complete;
-      call.fail = fail;
-      call.success = (res) => {
-        if (handle.over) return;
-        if (own) this.session.take(res.header, token);
-        if (!own || res.statusCode !== 401) return done("success", res);
-        this.again(res, token, options, renewed).then((again) => {
-          if (again === "renewed") renewed = true;
-          if (again) attempt();
-          else if (!handle.over) done("success", res);
-        }, fail);
-      };
-      handle.attach(this.site.wx[name](call));
+      handle.over = true;
+      (callback === "success" ? resolve : reject)(res);
+      const told = options[callback];
+      if (told) told(res);
+      if (options.complete) options.complete(res);
     };
-    if (!own || this.session.usable()) attempt();
-    else this.session.ensure().then(attempt, fail);
-  }
-  /**
-   * Says whether a request that was answered 401 is to be sent again. A refused
-   * session is replaced once; each further time the person has to have come one
-   * step further, so that there is an end.
-   */
-  again(res, token, options, renewed) {
-    const problem = problemOf(res.data);
-    const code = problem === null ? this.session.isRefused(token).then((refused) => refused ? "session_expired" : "login_required") : Promise.resolve(problem ? problem.code : "");
-    return code.then((code2) => {
-      if (code2 === "session_expired" && !renewed && token) {
-        return this.session.renew(token).then((yes) => yes ? "renewed" : "");
-      }
-      if (code2 === "login_required" && options.login) return this.ask().then((yes) => yes ? "asked" : "");
-      return "";
-    });
-  }
-};
-var Handle = class {
-  constructor(events) {
-    this.over = false;
-    this.onAbort = () => void 0;
-    this.methods = {};
-    this.calls = [];
-    this.methods.abort = () => {
-      if (this.over) return;
-      if (this.task) this.use("abort", []);
-      this.onAbort();
+  });
+  if (options.success || options.fail || options.complete) promise.catch(() => void 0);
+  start(s, ask, name, options, handle);
+  return Object.assign(promise, methodsOf2(handle, name));
+}
+function start(s, ask, name, options, handle) {
+  const fail = (error) => handle.done("fail", error);
+  let renewed = false;
+  const attempt = () => {
+    if (handle.over) return;
+    const { own, token, call: call2 } = addressed(s.site.origin, s.token, options);
+    delete call2.login;
+    delete call2.complete;
+    call2.fail = fail;
+    call2.success = (res) => {
+      if (own) take(s, res.header, token);
+      if (!own || res.statusCode !== 401) return handle.done("success", res);
+      reasonOf(s, res, token).then((code2) => {
+        if (code2 === "login_required") return !!options.login && rise(s, ask);
+        if (code2 !== "session_expired" || renewed || !token) return false;
+        renewed = true;
+        return renew(s, token);
+      }).then((again) => again ? attempt() : handle.done("success", res), fail);
     };
-    for (const event of events) {
-      for (const name of ["on" + event, "off" + event]) {
-        this.methods[name] = (...args) => {
-          this.calls.push([name, args]);
-          this.use(name, args);
-        };
-      }
+    handle.task = s.site.wx[name](call2);
+    for (const [method, args] of handle.asked) use(handle, method, args);
+  };
+  if (usable(s) || !addressed(s.site.origin, "", options).own) attempt();
+  else ensure(s).then(attempt, fail);
+}
+function reasonOf(s, res, token) {
+  const problem = problemOf(res.data);
+  if (problem !== null) return Promise.resolve(problem ? problem.code : "");
+  return isRefused(s, token).then((refused) => refused ? "session_expired" : "login_required");
+}
+function methodsOf2(handle, name) {
+  const methods = {
+    abort() {
+      use(handle, "abort", []);
+      handle.done("fail", failure("aborted", name + ":fail abort"));
     }
+  };
+  const event = name === "request" ? "ChunkReceived" : "ProgressUpdate";
+  for (const method of ["onHeadersReceived", "offHeadersReceived", "on" + event, "off" + event]) {
+    methods[method] = (...args) => {
+      handle.asked.push([method, args]);
+      use(handle, method, args);
+    };
   }
-  attach(task) {
-    this.task = task;
-    for (const [name, args] of this.calls) this.use(name, args);
-  }
-  use(name, args) {
-    const method = this.task && this.task[name];
-    if (method) method.apply(this.task, args);
-  }
-};
+  return methods;
+}
+function use(handle, name, args) {
+  const method = handle.task && handle.task[name];
+  if (method) method.apply(handle.task, args);
+}
 
 // miniprogram/src/index.ts
 function createGateway(options) {
   const site = siteOf(options);
-  const session = new Session(site);
-  const person = new Person(session, options.askPhone);
-  const sender = new Sender(site, session, () => person.rise());
+  const s = open(site);
+  const ask = { phone: options.askPhone };
   return {
-    request: (o) => sender.request(o),
-    uploadFile: (o) => sender.uploadFile(o),
-    downloadFile: (o) => sender.downloadFile(o),
-    connectSocket: (o) => connect(site, session, o),
-    ready: () => person.ready(),
-    user: () => session.user || null,
-    onChange: (listener) => session.onChange(listener),
-    requireLogin: (need) => person.require(!!need && !!need.phone),
-    bindPhone: (event) => person.bindPhone(event),
-    webviewUrl: (path) => session.signedIn("POST", "/mini/ticket", { return_to: path }).then((answer) => String(answer.url).replace(/^\//, site.origin + "/")),
-    logout: () => person.logout()
-  };
-}
-var Person = class {
-  constructor(session, askPhone) {
-    this.session = session;
-    this.askPhone = askPhone;
-  }
-  ready() {
-    if (!this.first) {
-      const offline = (error) => {
-        this.first = void 0;
-        if (!this.session.user) throw error;
+    request: (o) => send(s, ask, "request", o),
+    uploadFile: (o) => send(s, ask, "uploadFile", o),
+    downloadFile: (o) => send(s, ask, "downloadFile", o),
+    connectSocket: (o) => connect(s, o),
+    ready: () => ready(s, ask),
+    user: () => s.user || null,
+    onChange: (listener) => {
+      s.listeners.push(listener);
+      return () => {
+        s.listeners = s.listeners.filter((l) => l !== listener);
       };
-      this.first = this.session.token ? this.session.refresh().catch(offline) : this.session.ensure();
-      this.first.catch(() => this.first = void 0);
-    }
-    return this.first.then(() => this.session.ensure()).then(() => this.session.user || null);
-  }
-  /** Brings the person one level further, for a request that was refused. */
-  rise() {
-    const user = this.session.user;
-    if (isMember(user) && user.phone_verified) return Promise.resolve(false);
-    return this.require(isMember(user)).then(() => true);
-  }
-  /** Asks once for all who want it. */
-  require(phone) {
-    const user = this.session.user;
-    if (isMember(user) && (!phone || user.phone_verified)) return Promise.resolve(user);
-    if (this.asking) return this.asking.then(() => this.require(phone));
-    const done = () => {
-      this.asking = void 0;
-    };
-    this.asking = this.ask(phone);
-    this.asking.then(done, done);
-    return this.asking;
-  }
-  ask(phone) {
-    const enough = (user) => isMember(user) && (!phone || !!user.phone_verified);
-    const loggedIn = isMember(this.session.user) ? Promise.resolve() : this.session.login("login");
-    const missing = failure("phone_required", "wxgate:fail phone_required");
-    return loggedIn.catch((error) => {
-      if (error.code !== "phone_required") throw error;
-      Object.assign(missing, error);
-    }).then(() => {
-      if (enough(this.session.user)) return this.session.user;
-      if (!this.askPhone) throw missing;
-      return this.askPhone().then(() => {
-        if (enough(this.session.user)) return this.session.user;
-        throw failure("login_cancelled", "wxgate:fail login_cancelled");
-      });
-    });
-  }
-  bindPhone(event) {
-    const detail = event.detail;
-    if (!detail.code && !(detail.encryptedData && detail.iv)) return Promise.reject(phoneRefusal(detail));
-    const data = detail.code ? { code: detail.code } : { encrypted_data: detail.encryptedData, iv: detail.iv };
-    return this.session.settled().then(() => this.session.persist("/mini/phone", data)).then(
-      () => this.session.user,
-      (error) => {
-        if (error.code === "session_expired" || error.code === "session_key_lost") this.session.replace();
-        throw error;
-      }
-    );
-  }
-  logout() {
-    const token = this.session.token;
-    const over = () => {
-      this.first = void 0;
-      this.session.forget();
-    };
-    if (!token) return Promise.resolve(over());
-    return this.session.call("POST", "/logout", {}, token).then(over, (error) => {
-      if (error.code !== "session_expired") throw error;
-      over();
-    });
-  }
-};
-function isMember(user) {
-  return !!user && user.kind === "member";
+    },
+    requireLogin: (need) => demand(s, ask, !!need && !!need.phone),
+    bindPhone: (event) => bindPhone(s, event),
+    webviewUrl: (path) => signedIn(s, "POST", "/mini/ticket", { return_to: path }).then(
+      (answer) => String(answer.url).replace(/^\//, site.origin + "/")
+    ),
+    logout: () => logout(s, ask)
+  };
 }
 export {
   createGateway

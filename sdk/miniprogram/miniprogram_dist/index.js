@@ -2,140 +2,10 @@
 "use strict";
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.createGateway = createGateway;
-// miniprogram/src/site.ts
-function siteOf(options) {
-    var platform = options.wx || wx;
-    var origin = options.baseUrl.replace(/\/$/, "");
-    if (!/^https?:\/\/[^/?#@]+$/.test(origin)) {
-        throw new TypeError("baseUrl is not https://host: " + options.baseUrl);
-    }
-    var appid = options.appid || (platform.getAccountInfoSync ? platform.getAccountInfoSync().miniProgram.appId : "");
-    if (!appid)
-        throw new TypeError("appid is missing");
-    return { wx: platform, origin: origin, prefix: options.prefix || "/wxgate", appid: appid };
-}
-function urlOf(origin, url) {
-    return url.charAt(0) === "/" && url.charAt(1) !== "/" ? origin + url : url;
-}
-function isOf(origin, url) {
-    return url === origin || url.indexOf(origin + "/") === 0 || url.indexOf(origin + "?") === 0;
-}
-function headerOf(header, name) {
-    for (var key in header) {
-        if (key.toLowerCase() === name)
-            return String(header[key]);
-    }
-    return "";
-}
-function withSession(header, token) {
-    var all = Object.assign({}, header);
-    if (!token)
-        return all;
-    if (headerOf(header, "authorization"))
-        all["X-Wxgate-Session"] = token;
-    else
-        all["Authorization"] = "Wxgate " + token;
-    return all;
-}
-// miniprogram/src/socket.ts
-function connect(site, session, options) {
-    var origin = site.origin.replace(/^http/, "ws");
-    var url = urlOf(origin, options.url);
-    var own = isOf(origin, url);
-    var socket = new Connection(own);
-    socket.open = function () {
-        var token = own ? session.token : "";
-        var call = Object.assign({}, options, { url: url, header: own ? withSession(options.header, token) : options.header });
-        socket.attach(site.wx.connectSocket(call));
-        socket.mayReplace = function () { return session.isRefused(token).then(function (refused) { return refused && session.renew(token); }); };
-    };
-    if (!own || session.usable())
-        socket.open();
-    else
-        session.ensure().then(socket.open, function (error) { return socket.fail(error); });
-    return socket.task;
-}
-var Connection = /** @class */ (function () {
-    /** @param again says whether a connection that never opened may be tried again. */
-    function Connection(again) {
-        var _this = this;
-        this.again = again;
-        this.open = function () { return void 0; };
-        this.mayReplace = function () { return Promise.resolve(false); };
-        this.waiting = [];
-        this.listeners = { onOpen: [], onMessage: [], onError: [], onClose: [] };
-        this.closed = false;
-        var on = function (name) { return function (listener) {
-            _this.listeners[name].push(listener);
-        }; };
-        var use = function (name) { return function (option) {
-            if (name === "close")
-                _this.closed = true;
-            var go = function () { return _this.real[name](option); };
-            if (_this.real)
-                go();
-            else
-                _this.waiting.push(go);
-        }; };
-        this.task = {
-            onOpen: on("onOpen"),
-            onMessage: on("onMessage"),
-            onError: on("onError"),
-            onClose: on("onClose"),
-            send: use("send"),
-            close: use("close")
-        };
-    }
-    Connection.prototype.attach = function (real) {
-        var _this = this;
-        this.real = real;
-        var held;
-        var tell = function (name) { return function (res) {
-            if (held)
-                held.push([name, res]);
-            else if (name === "onError" && _this.again && !_this.closed) {
-                _this.again = false;
-                var missed_1 = held = [[name, res]];
-                var give_1 = function () {
-                    held = void 0;
-                    for (var _i = 0, missed_2 = missed_1; _i < missed_2.length; _i++) {
-                        var _a = missed_2[_i], event = _a[0], what = _a[1];
-                        _this.emit(event, what);
-                    }
-                };
-                _this.mayReplace().then(function (yes) { return yes && !_this.closed ? _this.open() : give_1(); }, give_1);
-            }
-            else
-                _this.emit(name, res);
-        }; };
-        real.onOpen(function (res) {
-            _this.again = false;
-            tell("onOpen")(res);
-        });
-        real.onMessage(tell("onMessage"));
-        real.onError(tell("onError"));
-        real.onClose(tell("onClose"));
-        for (var _i = 0, _a = this.waiting.splice(0); _i < _a.length; _i++) {
-            var go = _a[_i];
-            go();
-        }
-    };
-    /** There will be no connection. */
-    Connection.prototype.fail = function (error) {
-        this.emit("onError", error);
-    };
-    Connection.prototype.emit = function (name, res) {
-        for (var _i = 0, _a = this.listeners[name].slice(); _i < _a.length; _i++) {
-            var listener = _a[_i];
-            listener(res);
-        }
-    };
-    return Connection;
-}());
 // miniprogram/src/error.ts
-function failure(code, errMsg, more) {
+function failure(code2, errMsg, more) {
     var error = new Error(errMsg);
-    return Object.assign(error, more, { code: code, errMsg: errMsg });
+    return Object.assign(error, more, { code: code2, errMsg: errMsg });
 }
 function problemOf(data) {
     if (typeof data === "string") {
@@ -166,487 +36,493 @@ function phoneCode(errno, said) {
         return "phone_no_permission";
     return /deny|denied|cancel/.test(said) ? "phone_denied" : "phone_failed";
 }
+// miniprogram/src/site.ts
+function siteOf(options) {
+    var platform = options.wx || wx;
+    var origin = options.baseUrl.replace(/\/$/, "");
+    if (!/^https?:\/\/[^/?#@]+$/.test(origin)) {
+        throw new TypeError("baseUrl is not https://host: " + options.baseUrl);
+    }
+    var appid = options.appid || (platform.getAccountInfoSync ? platform.getAccountInfoSync().miniProgram.appId : "");
+    if (!appid)
+        throw new TypeError("appid is missing");
+    return { wx: platform, origin: origin, prefix: options.prefix || "/wxgate", appid: appid };
+}
+function addressed(origin, token, options) {
+    var call2 = Object.assign({}, options);
+    if (/^\/(?!\/)/.test(call2.url))
+        call2.url = origin + call2.url;
+    var own = (call2.url + "/").replace("?", "/").indexOf(origin + "/") === 0;
+    if (own)
+        call2.header = withSession(call2.header, token);
+    return { own: own, token: own ? token : "", call: call2 };
+}
+function headerOf(header, name) {
+    for (var key in header) {
+        if (key.toLowerCase() === name)
+            return String(header[key]);
+    }
+    return "";
+}
+function withSession(header, token) {
+    var all = Object.assign({}, header);
+    if (!token)
+        return all;
+    if (headerOf(header, "authorization"))
+        all["X-Wxgate-Session"] = token;
+    else
+        all["Authorization"] = "Wxgate " + token;
+    return all;
+}
 // miniprogram/src/session.ts
 var PAUSES = [500, 2e3];
 var LOGIN_GAP = 1e4;
 var TIMEOUT = 1e4;
-var Session = /** @class */ (function () {
-    function Session(site) {
-        var _this = this;
-        this.site = site;
-        this.token = "";
-        this.pending = null;
-        this.loggedInAt = 0;
-        this.listeners = [];
-        this.key = "wxgate " + site.appid + " " + site.origin;
-        var kept = this.storage(function () { return site.wx.getStorageSync(_this.key); });
-        if (kept && typeof kept.token === "string") {
-            this.token = kept.token;
-            this.user = kept.user;
+function open(site) {
+    var s = { site: site, token: "", user: void 0, pending: null, since: 0, listeners: [] };
+    try {
+        var kept = site.wx.getStorageSync(keyOf(site));
+        if (typeof kept.token === "string") {
+            s.token = kept.token;
+            s.user = kept.user;
         }
     }
-    /** Waits until requests can be sent: with a session, or without one after a logout. */
-    Session.prototype.ensure = function () {
-        if (this.pending)
-            return this.pending;
-        return this.token || this.user === null ? Promise.resolve() : this.login();
+    catch (e) {
+    }
+    return s;
+}
+function keep(s) {
+    try {
+        s.site.wx.setStorageSync(keyOf(s.site), { token: s.token, user: s.user });
+    }
+    catch (e) {
+    }
+}
+function keyOf(site) {
+    return "wxgate " + site.appid + " " + site.origin;
+}
+function usable(s) {
+    return !s.pending && (!!s.token || s.user === null);
+}
+function ensure(s) {
+    return usable(s) ? Promise.resolve() : login(s);
+}
+function settled(s) {
+    return (s.pending || Promise.resolve()).catch(function () { return void 0; });
+}
+function login(s, want) {
+    if (s.pending)
+        return want ? settled(s).then(function () { return login(s, want); }) : s.pending;
+    var done = function () {
+        s.pending = null;
     };
-    /** Says whether requests can be sent without waiting. */
-    Session.prototype.usable = function () {
-        return !this.pending && (!!this.token || this.user === null);
-    };
-    /** Waits until no login is under way, whatever has become of it. */
-    Session.prototype.settled = function () {
-        return (this.pending || Promise.resolve()).catch(function () { return void 0; });
-    };
-    /** Logs in again by itself. */
-    Session.prototype.replace = function () {
-        this.login().catch(function () { return void 0; });
-    };
-    /** Logs in, once for all who wait. */
-    Session.prototype.login = function (want) {
-        var _this = this;
-        if (this.pending)
-            return want ? this.pending.then(function () { return _this.login(want); }) : this.pending;
-        var done = function () {
-            _this.pending = null;
-        };
-        this.pending = this.exchange(want, true);
-        this.pending.then(done, done);
-        return this.pending;
-    };
-    /**
-     * Gets another session for one that the gateway refuses. False: it was only just
-     * given out, and asking again would not end.
-     */
-    Session.prototype.renew = function (refused) {
-        if (!this.pending && this.token === refused) {
-            if (Date.now() - this.loggedInAt < LOGIN_GAP)
-                return Promise.resolve(false);
-            this.token = "";
-        }
-        return this.ensure().then(function () { return true; });
-    };
-    /** Asks the gateway who the person is. */
-    Session.prototype.refresh = function () {
-        return this.signedIn("GET", "/me").then(function () { return void 0; });
-    };
-    /** Says whether the gateway refuses a session, for answers that do not show it. */
-    Session.prototype.isRefused = function (token) {
-        return this.call("GET", "/me", void 0, token).then(function () { return false; }, function (error) { return error.code === "session_expired"; });
-    };
-    /** Calls an endpoint with a session, and with another one if it is refused. */
-    Session.prototype.signedIn = function (method, path, data) {
-        var _this = this;
-        return this.ensure().then(function () {
-            var token = _this.token;
-            return _this.call(method, path, data, token).catch(function (error) {
-                if (error.code !== "session_expired")
-                    throw error;
-                return _this.renew(token).then(function (renewed) {
-                    if (!renewed)
-                        throw error;
-                    return _this.call(method, path, data, _this.token);
-                });
-            });
-        });
-    };
-    /** Calls an endpoint as it is, takes over what the answer says, and fails with the gateway's code. */
-    Session.prototype.call = function (method, path, data, token) {
-        var _this = this;
-        return new Promise(function (resolve, reject) {
-            _this.site.wx.request({
-                url: _this.site.origin + _this.site.prefix + path,
-                method: method,
-                data: data,
-                timeout: TIMEOUT,
-                header: withSession({ "content-type": "application/json", accept: "application/json" }, token),
-                success: function (res) {
-                    var answer = res.data;
-                    if (res.statusCode < 200 || res.statusCode > 299)
-                        return reject(refusal(res));
-                    var given = answer && answer.session || headerOf(res.header, "x-wxgate-session");
-                    var user = path === "/me" ? res.data : answer && answer.user;
-                    if (token === _this.token && (token || given)) {
-                        _this.token = given || token;
-                        if (user)
-                            _this.become(user);
-                    }
-                    resolve(answer);
-                },
-                fail: function (res) { return reject(failure("network", res.errMsg)); }
-            });
-        });
-    };
-    /** Calls an endpoint that bears to be called twice, again while the network fails. */
-    Session.prototype.persist = function (path, data) {
-        var _this = this;
-        var attempt = function (failed) { return _this.call("POST", path, data, _this.token).catch(function (error) {
-            if (error.code !== "network" || failed >= PAUSES.length)
-                throw error;
-            return new Promise(function (resolve) { return setTimeout(resolve, PAUSES[failed]); }).then(function () { return attempt(failed + 1); });
-        }); };
-        return attempt(0);
-    };
-    /** Takes over the session that an answer of the shop brings along: the person's level has risen, or it was renewed. */
-    Session.prototype.take = function (header, token) {
-        var given = headerOf(header, "x-wxgate-session");
-        if (!given || token !== this.token || given === token)
-            return;
-        this.token = given;
-        this.keep();
-        this.refresh().catch(function () { return void 0; });
-    };
-    /** Forgets the session, until a login is wanted. */
-    Session.prototype.forget = function () {
-        this.token = "";
-        this.become(null);
-    };
-    Session.prototype.onChange = function (listener) {
-        var _this = this;
-        this.listeners.push(listener);
-        return function () {
-            _this.listeners = _this.listeners.filter(function (l) { return l !== listener; });
-        };
-    };
-    /** Changes a code of WeChat's for a session. A code that is spent is replaced once. */
-    Session.prototype.exchange = function (want, again) {
-        var _this = this;
-        return this.code().then(function (code) { return _this.persist("/mini/login", { appid: _this.site.appid, code: code, want: want }); }).then(function () {
-            _this.loggedInAt = Date.now();
-        }, function (error) {
-            if (again && (error.code === "code_used" || error.code === "code_invalid"))
-                return _this.exchange(want, false);
+    s.pending = exchange(s, want, true);
+    s.pending.then(done, done);
+    return s.pending;
+}
+function exchange(s, want, again) {
+    return code(s).then(function (code2) { return persist(s, "/mini/login", { appid: s.site.appid, code: code2, want: want }); }).then(function () {
+        s.since = Date.now();
+    }, function (error) {
+        if (!again || error.code !== "code_used" && error.code !== "code_invalid")
             throw error;
-        });
-    };
-    Session.prototype.code = function () {
-        var _this = this;
-        return new Promise(function (resolve, reject) {
-            _this.site.wx.login({
-                timeout: TIMEOUT,
-                success: function (res) { return res.code ? resolve(res.code) : reject(failure("wx_login_failed", res.errMsg)); },
-                fail: function (res) { return reject(failure("wx_login_failed", res.errMsg)); }
-            });
-        });
-    };
-    Session.prototype.become = function (user) {
-        var before = this.user;
-        this.user = user;
-        this.keep();
-        if (before === void 0)
-            return;
-        var kind = changeOf(before, user);
-        if (!kind)
-            return;
-        for (var _i = 0, _a = this.listeners.slice(); _i < _a.length; _i++) {
-            var listener = _a[_i];
-            try {
-                listener({ from: before, to: user, kind: kind });
-            }
-            catch (e) {
-                console.error(e);
-            }
-        }
-    };
-    Session.prototype.keep = function () {
-        var _this = this;
-        var kept = { token: this.token, user: this.user };
-        this.storage(function () { return _this.site.wx.setStorageSync(_this.key, kept); });
-    };
-    /** A phone whose storage is full or broken costs a login at the next start. */
-    Session.prototype.storage = function (use) {
-        try {
-            return use();
-        }
-        catch (e) {
-            return void 0;
-        }
-    };
-    return Session;
-}());
-function refusal(res) {
-    var problem = problemOf(res.data);
-    var retryAfter = Number(headerOf(res.header, "retry-after")) || void 0;
-    var said = "wxgate:fail " + (problem ? problem.code : res.statusCode);
-    return failure(problem ? problem.code : "unavailable", said, {
-        status: res.statusCode,
-        title: problem ? problem.title : void 0,
-        detail: problem ? problem.detail : void 0,
-        retryAfter: retryAfter
+        return exchange(s, want, false);
     });
 }
+function code(s) {
+    return new Promise(function (resolve, reject) {
+        var fail = function (res) { return reject(failure("wx_login_failed", res.errMsg)); };
+        s.site.wx.login({
+            timeout: TIMEOUT,
+            success: function (res) { return res.code ? resolve(res.code) : fail(res); },
+            fail: fail
+        });
+    });
+}
+function renew(s, refused) {
+    if (!s.pending && s.token === refused) {
+        if (Date.now() - s.since < LOGIN_GAP)
+            return Promise.resolve(false);
+        s.token = "";
+    }
+    return ensure(s).then(function () { return true; });
+}
+function isRefused(s, token) {
+    return call(s, "GET", "/me", void 0, token).then(function () { return false; }, function (error) { return error.code === "session_expired"; });
+}
+function refresh(s) {
+    return signedIn(s, "GET", "/me");
+}
+function signedIn(s, method, path, data) {
+    return ensure(s).then(function () {
+        var token = s.token;
+        return call(s, method, path, data, token).catch(function (error) {
+            if (error.code !== "session_expired")
+                throw error;
+            return renew(s, token).then(function (renewed) {
+                if (!renewed)
+                    throw error;
+                return call(s, method, path, data, s.token);
+            });
+        });
+    });
+}
+function persist(s, path, data, failed) {
+    if (failed === void 0) { failed = 0; }
+    return call(s, "POST", path, data, s.token).catch(function (error) {
+        var pause = PAUSES[failed];
+        if (error.code !== "network" || !pause)
+            throw error;
+        return new Promise(function (resolve) { return setTimeout(resolve, pause); }).then(function () { return persist(s, path, data, failed + 1); });
+    });
+}
+function call(s, method, path, data, token) {
+    return new Promise(function (resolve, reject) {
+        s.site.wx.request({
+            url: s.site.origin + s.site.prefix + path,
+            method: method,
+            data: data,
+            timeout: TIMEOUT,
+            header: withSession({ "content-type": "application/json" }, token),
+            success: function (res) {
+                if (res.statusCode < 200 || res.statusCode > 299)
+                    return reject(refusal(res));
+                var answer = res.data || {};
+                var given = answer.session || headerOf(res.header, "x-wxgate-session");
+                var user = path === "/me" ? answer : answer.user;
+                if (token === s.token && (token || given)) {
+                    s.token = given || token;
+                    if (user)
+                        become(s, user);
+                }
+                resolve(answer);
+            },
+            fail: function (res) { return reject(failure("network", res.errMsg)); }
+        });
+    });
+}
+function refusal(res) {
+    var problem = problemOf(res.data);
+    var code2 = problem ? problem.code : "unavailable";
+    var error = failure(code2, "wxgate:fail " + code2);
+    error.status = res.statusCode;
+    error.retryAfter = Number(headerOf(res.header, "retry-after")) || void 0;
+    if (problem) {
+        error.title = problem.title;
+        error.detail = problem.detail;
+    }
+    return error;
+}
+function take(s, header, token) {
+    var given = headerOf(header, "x-wxgate-session");
+    if (!given || token !== s.token)
+        return;
+    s.token = given;
+    keep(s);
+    refresh(s).catch(function () { return void 0; });
+}
+function forget(s) {
+    s.token = "";
+    become(s, null);
+}
+function become(s, user) {
+    var from = s.user;
+    s.user = user;
+    keep(s);
+    var kind = from !== void 0 && changeOf(from, user);
+    if (!kind)
+        return;
+    for (var _i = 0, _a = s.listeners.slice(); _i < _a.length; _i++) {
+        var listener = _a[_i];
+        try {
+            listener({ from: from, to: user, kind: kind });
+        }
+        catch (e) {
+            console.error(e);
+        }
+    }
+}
 function changeOf(from, to) {
-    var was = from ? from.kind : "nobody";
-    var is = to ? to.kind : "nobody";
-    if (is === "member" && was !== "member")
-        return "login";
-    if (was === "member" && is !== "member")
-        return "logout";
-    if (from && to && from.id && to.id && from.id !== to.id)
+    if (isMember(to) !== isMember(from))
+        return isMember(to) ? "login" : "logout";
+    if (!from || !to)
+        return void 0;
+    if (from.id && to.id && from.id !== to.id)
         return "merge";
-    return to && to.phone_verified && from && !from.phone_verified ? "phone" : void 0;
+    return to.phone_verified && !from.phone_verified ? "phone" : void 0;
+}
+function isMember(user) {
+    return !!user && user.kind === "member";
+}
+// miniprogram/src/person.ts
+function ready(s, ask) {
+    if (!ask.first) {
+        ask.first = s.token ? refresh(s) : ensure(s);
+        ask.first.catch(function () {
+            ask.first = void 0;
+        });
+    }
+    return ask.first.then(function () { return ensure(s).then(function () { return s.user || null; }); }, function (error) {
+        if (!s.token || !s.user)
+            throw error;
+        return s.user;
+    });
+}
+function rise(s, ask) {
+    if (enough(s.user, true))
+        return Promise.resolve(false);
+    return demand(s, ask, isMember(s.user)).then(function () { return true; });
+}
+function demand(s, ask, phone) {
+    if (enough(s.user, phone))
+        return Promise.resolve(s.user);
+    if (ask.pending)
+        return ask.pending.then(function () { return demand(s, ask, phone); });
+    var done = function () {
+        ask.pending = void 0;
+    };
+    ask.pending = ascend(s, ask, phone);
+    ask.pending.then(done, done);
+    return ask.pending;
+}
+function ascend(s, ask, phone) {
+    var missing = failure("phone_required", "wxgate:fail phone_required");
+    return (isMember(s.user) ? Promise.resolve() : login(s, "login")).catch(function (error) {
+        if (error.code !== "phone_required")
+            throw error;
+        missing = error;
+    }).then(function () {
+        if (enough(s.user, phone))
+            return s.user;
+        if (!ask.phone)
+            throw missing;
+        return ask.phone().then(function () {
+            if (enough(s.user, phone))
+                return s.user;
+            throw failure("login_cancelled", "wxgate:fail login_cancelled");
+        });
+    });
+}
+function enough(user, phone) {
+    return isMember(user) && (!phone || !!user.phone_verified);
+}
+function bindPhone(s, event) {
+    var _a = event.detail, code2 = _a.code, encryptedData = _a.encryptedData, iv = _a.iv;
+    if (!code2 && !(encryptedData && iv))
+        return Promise.reject(phoneRefusal(event.detail));
+    return settled(s).then(function () { return persist(s, "/mini/phone", code2 ? { code: code2 } : { encrypted_data: encryptedData, iv: iv }); }).then(function () { return s.user; }, function (error) {
+        if (error.code === "session_expired" || error.code === "session_key_lost")
+            login(s).catch(function () { return void 0; });
+        throw error;
+    });
+}
+function logout(s, ask) {
+    var ended = !s.token ? Promise.resolve() : call(s, "POST", "/logout", {}, s.token);
+    return ended.catch(function (error) {
+        if (error.code !== "session_expired")
+            throw error;
+    }).then(function () {
+        ask.first = void 0;
+        forget(s);
+    });
+}
+// miniprogram/src/socket.ts
+function connect(s, options) {
+    var handle = {
+        closed: false,
+        waiting: [],
+        listeners: { onOpen: [], onMessage: [], onError: [], onClose: [] }
+    };
+    var origin = s.site.origin.replace(/^http/, "ws");
+    var again = true;
+    var attempt = function () {
+        if (handle.closed)
+            return emit(handle, ["onClose", { code: 1e3, reason: "" }]);
+        var _a = addressed(origin, s.token, options), own = _a.own, token = _a.token, call2 = _a.call;
+        var mayReplace = function () { return isRefused(s, token).then(function (refused) { return refused && !handle.closed && renew(s, token); }); };
+        attach(handle, s.site.wx.connectSocket(call2), own && again ? function () { return mayReplace().then(function (yes) { return yes && (attempt(), true); }); } : void 0);
+        again = false;
+    };
+    if (usable(s) || !addressed(origin, "", options).own)
+        attempt();
+    else
+        ensure(s).then(attempt, function (error) { return emit(handle, ["onError", error]); });
+    return methodsOf(handle);
+}
+function attach(handle, real, replace) {
+    var held;
+    var tell = function (name) { return function (res) {
+        if (held)
+            held.push([name, res]);
+        else if (name === "onError" && replace)
+            hold([name, res], replace);
+        else {
+            replace = void 0;
+            emit(handle, [name, res]);
+        }
+    }; };
+    var hold = function (event, replace2) {
+        var missed = held = [event];
+        var give = function () {
+            held = void 0;
+            for (var _i = 0, missed_1 = missed; _i < missed_1.length; _i++) {
+                var event2 = missed_1[_i];
+                emit(handle, event2);
+            }
+        };
+        replace2().then(function (replaced) { return replaced || give(); }, give);
+    };
+    handle.real = real;
+    real.onOpen(tell("onOpen"));
+    real.onMessage(tell("onMessage"));
+    real.onError(tell("onError"));
+    real.onClose(tell("onClose"));
+    for (var _i = 0, _a = handle.waiting.splice(0); _i < _a.length; _i++) {
+        var go = _a[_i];
+        go();
+    }
+}
+function emit(handle, event) {
+    for (var _i = 0, _a = handle.listeners[event[0]].slice(); _i < _a.length; _i++) {
+        var listener = _a[_i];
+        listener(event[1]);
+    }
+}
+function methodsOf(handle) {
+    var on = function (name) { return function (listener) {
+        handle.listeners[name].push(listener);
+    }; };
+    var use2 = function (name, option) {
+        var go = function () { return handle.real[name](option); };
+        if (handle.real)
+            go();
+        else
+            handle.waiting.push(go);
+    };
+    return {
+        onOpen: on("onOpen"),
+        onMessage: on("onMessage"),
+        onError: on("onError"),
+        onClose: on("onClose"),
+        send: function (option) { return use2("send", option); },
+        close: function (option) {
+            handle.closed = true;
+            use2("close", option);
+        }
+    };
 }
 // miniprogram/src/task.ts
-var EVENTS = {
-    request: ["HeadersReceived", "ChunkReceived"],
-    uploadFile: ["HeadersReceived", "ProgressUpdate"],
-    downloadFile: ["HeadersReceived", "ProgressUpdate"]
-};
-var Sender = /** @class */ (function () {
-    function Sender(site, session, ask) {
-        this.site = site;
-        this.session = session;
-        this.ask = ask;
-    }
-    Sender.prototype.request = function (options) {
-        return this.send("request", options);
-    };
-    Sender.prototype.uploadFile = function (options) {
-        return this.send("uploadFile", options);
-    };
-    Sender.prototype.downloadFile = function (options) {
-        return this.send("downloadFile", options);
-    };
-    Sender.prototype.send = function (name, options) {
-        var _this = this;
-        var handle = new Handle(EVENTS[name]);
-        var promise = new Promise(function (resolve, reject) {
-            var done = function (callback, res) {
-                handle.over = true;
-                if (callback === "success")
-                    resolve(res);
-                else
-                    reject(res);
-                if (options[callback])
-                    options[callback](res);
-                if (options.complete)
-                    options.complete(res);
-            };
-            handle.onAbort = function () { return done("fail", failure("aborted", name + ":fail abort")); };
-            _this.start(name, options, handle, done);
-        });
-        if (options.success || options.fail || options.complete)
-            promise.catch(function () { return void 0; });
-        return Object.assign(promise, handle.methods);
-    };
-    Sender.prototype.start = function (name, options, handle, done) {
-        var _this = this;
-        var url = urlOf(this.site.origin, options.url);
-        var own = isOf(this.site.origin, url);
-        var renewed = false;
-        var fail = function (error) {
-            if (!handle.over)
-                done("fail", error);
-        };
-        var attempt = function () {
+function send(s, ask, name, options) {
+    var handle = { over: false, asked: [], done: function () { return void 0; } };
+    var promise = new Promise(function (resolve, reject) {
+        handle.done = function (callback, res) {
             if (handle.over)
                 return;
-            var token = own ? _this.session.token : "";
-            var call = Object.assign({}, options, { url: url, header: own ? withSession(options.header, token) : options.header });
-            delete call.login;
-            delete call.complete;
-            call.fail = fail;
-            call.success = function (res) {
-                if (handle.over)
-                    return;
-                if (own)
-                    _this.session.take(res.header, token);
-                if (!own || res.statusCode !== 401)
-                    return done("success", res);
-                _this.again(res, token, options, renewed).then(function (again) {
-                    if (again === "renewed")
-                        renewed = true;
-                    if (again)
-                        attempt();
-                    else if (!handle.over)
-                        done("success", res);
-                }, fail);
-            };
-            handle.attach(_this.site.wx[name](call));
+            handle.over = true;
+            (callback === "success" ? resolve : reject)(res);
+            var told = options[callback];
+            if (told)
+                told(res);
+            if (options.complete)
+                options.complete(res);
         };
-        if (!own || this.session.usable())
-            attempt();
-        else
-            this.session.ensure().then(attempt, fail);
-    };
-    /**
-     * Says whether a request that was answered 401 is to be sent again. A refused
-     * session is replaced once; each further time the person has to have come one
-     * step further, so that there is an end.
-     */
-    Sender.prototype.again = function (res, token, options, renewed) {
-        var _this = this;
-        var problem = problemOf(res.data);
-        var code = problem === null ? this.session.isRefused(token).then(function (refused) { return refused ? "session_expired" : "login_required"; }) : Promise.resolve(problem ? problem.code : "");
-        return code.then(function (code2) {
-            if (code2 === "session_expired" && !renewed && token) {
-                return _this.session.renew(token).then(function (yes) { return yes ? "renewed" : ""; });
-            }
-            if (code2 === "login_required" && options.login)
-                return _this.ask().then(function (yes) { return yes ? "asked" : ""; });
-            return "";
-        });
-    };
-    return Sender;
-}());
-var Handle = /** @class */ (function () {
-    function Handle(events) {
-        var _this = this;
-        this.over = false;
-        this.onAbort = function () { return void 0; };
-        this.methods = {};
-        this.calls = [];
-        this.methods.abort = function () {
-            if (_this.over)
-                return;
-            if (_this.task)
-                _this.use("abort", []);
-            _this.onAbort();
+    });
+    if (options.success || options.fail || options.complete)
+        promise.catch(function () { return void 0; });
+    start(s, ask, name, options, handle);
+    return Object.assign(promise, methodsOf2(handle, name));
+}
+function start(s, ask, name, options, handle) {
+    var fail = function (error) { return handle.done("fail", error); };
+    var renewed = false;
+    var attempt = function () {
+        if (handle.over)
+            return;
+        var _a = addressed(s.site.origin, s.token, options), own = _a.own, token = _a.token, call2 = _a.call;
+        delete call2.login;
+        delete call2.complete;
+        call2.fail = fail;
+        call2.success = function (res) {
+            if (own)
+                take(s, res.header, token);
+            if (!own || res.statusCode !== 401)
+                return handle.done("success", res);
+            reasonOf(s, res, token).then(function (code2) {
+                if (code2 === "login_required")
+                    return !!options.login && rise(s, ask);
+                if (code2 !== "session_expired" || renewed || !token)
+                    return false;
+                renewed = true;
+                return renew(s, token);
+            }).then(function (again) { return again ? attempt() : handle.done("success", res); }, fail);
         };
-        for (var _i = 0, events_1 = events; _i < events_1.length; _i++) {
-            var event = events_1[_i];
-            var _loop_1 = function (name) {
-                this_1.methods[name] = function () {
-                    var args = [];
-                    for (var _i = 0; _i < arguments.length; _i++) {
-                        args[_i] = arguments[_i];
-                    }
-                    _this.calls.push([name, args]);
-                    _this.use(name, args);
-                };
-            };
-            var this_1 = this;
-            for (var _a = 0, _b = ["on" + event, "off" + event]; _a < _b.length; _a++) {
-                var name = _b[_a];
-                _loop_1(name);
-            }
+        handle.task = s.site.wx[name](call2);
+        for (var _i = 0, _b = handle.asked; _i < _b.length; _i++) {
+            var _c = _b[_i], method = _c[0], args = _c[1];
+            use(handle, method, args);
         }
+    };
+    if (usable(s) || !addressed(s.site.origin, "", options).own)
+        attempt();
+    else
+        ensure(s).then(attempt, fail);
+}
+function reasonOf(s, res, token) {
+    var problem = problemOf(res.data);
+    if (problem !== null)
+        return Promise.resolve(problem ? problem.code : "");
+    return isRefused(s, token).then(function (refused) { return refused ? "session_expired" : "login_required"; });
+}
+function methodsOf2(handle, name) {
+    var methods = {
+        abort: function () {
+            use(handle, "abort", []);
+            handle.done("fail", failure("aborted", name + ":fail abort"));
+        }
+    };
+    var event = name === "request" ? "ChunkReceived" : "ProgressUpdate";
+    var _loop_1 = function (method) {
+        methods[method] = function () {
+            var args = [];
+            for (var _i = 0; _i < arguments.length; _i++) {
+                args[_i] = arguments[_i];
+            }
+            handle.asked.push([method, args]);
+            use(handle, method, args);
+        };
+    };
+    for (var _i = 0, _a = ["onHeadersReceived", "offHeadersReceived", "on" + event, "off" + event]; _i < _a.length; _i++) {
+        var method = _a[_i];
+        _loop_1(method);
     }
-    Handle.prototype.attach = function (task) {
-        this.task = task;
-        for (var _i = 0, _a = this.calls; _i < _a.length; _i++) {
-            var _b = _a[_i], name = _b[0], args = _b[1];
-            this.use(name, args);
-        }
-    };
-    Handle.prototype.use = function (name, args) {
-        var method = this.task && this.task[name];
-        if (method)
-            method.apply(this.task, args);
-    };
-    return Handle;
-}());
+    return methods;
+}
+function use(handle, name, args) {
+    var method = handle.task && handle.task[name];
+    if (method)
+        method.apply(handle.task, args);
+}
 // miniprogram/src/index.ts
 function createGateway(options) {
     var site = siteOf(options);
-    var session = new Session(site);
-    var person = new Person(session, options.askPhone);
-    var sender = new Sender(site, session, function () { return person.rise(); });
+    var s = open(site);
+    var ask = { phone: options.askPhone };
     return {
-        request: function (o) { return sender.request(o); },
-        uploadFile: function (o) { return sender.uploadFile(o); },
-        downloadFile: function (o) { return sender.downloadFile(o); },
-        connectSocket: function (o) { return connect(site, session, o); },
-        ready: function () { return person.ready(); },
-        user: function () { return session.user || null; },
-        onChange: function (listener) { return session.onChange(listener); },
-        requireLogin: function (need) { return person.require(!!need && !!need.phone); },
-        bindPhone: function (event) { return person.bindPhone(event); },
-        webviewUrl: function (path) { return session.signedIn("POST", "/mini/ticket", { return_to: path }).then(function (answer) { return String(answer.url).replace(/^\//, site.origin + "/"); }); },
-        logout: function () { return person.logout(); }
-    };
-}
-var Person = /** @class */ (function () {
-    function Person(session, askPhone) {
-        this.session = session;
-        this.askPhone = askPhone;
-    }
-    Person.prototype.ready = function () {
-        var _this = this;
-        if (!this.first) {
-            var offline = function (error) {
-                _this.first = void 0;
-                if (!_this.session.user)
-                    throw error;
+        request: function (o) { return send(s, ask, "request", o); },
+        uploadFile: function (o) { return send(s, ask, "uploadFile", o); },
+        downloadFile: function (o) { return send(s, ask, "downloadFile", o); },
+        connectSocket: function (o) { return connect(s, o); },
+        ready: function () { return ready(s, ask); },
+        user: function () { return s.user || null; },
+        onChange: function (listener) {
+            s.listeners.push(listener);
+            return function () {
+                s.listeners = s.listeners.filter(function (l) { return l !== listener; });
             };
-            this.first = this.session.token ? this.session.refresh().catch(offline) : this.session.ensure();
-            this.first.catch(function () { return _this.first = void 0; });
-        }
-        return this.first.then(function () { return _this.session.ensure(); }).then(function () { return _this.session.user || null; });
+        },
+        requireLogin: function (need) { return demand(s, ask, !!need && !!need.phone); },
+        bindPhone: function (event) { return bindPhone(s, event); },
+        webviewUrl: function (path) { return signedIn(s, "POST", "/mini/ticket", { return_to: path }).then(function (answer) { return String(answer.url).replace(/^\//, site.origin + "/"); }); },
+        logout: function () { return logout(s, ask); }
     };
-    /** Brings the person one level further, for a request that was refused. */
-    Person.prototype.rise = function () {
-        var user = this.session.user;
-        if (isMember(user) && user.phone_verified)
-            return Promise.resolve(false);
-        return this.require(isMember(user)).then(function () { return true; });
-    };
-    /** Asks once for all who want it. */
-    Person.prototype.require = function (phone) {
-        var _this = this;
-        var user = this.session.user;
-        if (isMember(user) && (!phone || user.phone_verified))
-            return Promise.resolve(user);
-        if (this.asking)
-            return this.asking.then(function () { return _this.require(phone); });
-        var done = function () {
-            _this.asking = void 0;
-        };
-        this.asking = this.ask(phone);
-        this.asking.then(done, done);
-        return this.asking;
-    };
-    Person.prototype.ask = function (phone) {
-        var _this = this;
-        var enough = function (user) { return isMember(user) && (!phone || !!user.phone_verified); };
-        var loggedIn = isMember(this.session.user) ? Promise.resolve() : this.session.login("login");
-        var missing = failure("phone_required", "wxgate:fail phone_required");
-        return loggedIn.catch(function (error) {
-            if (error.code !== "phone_required")
-                throw error;
-            Object.assign(missing, error);
-        }).then(function () {
-            if (enough(_this.session.user))
-                return _this.session.user;
-            if (!_this.askPhone)
-                throw missing;
-            return _this.askPhone().then(function () {
-                if (enough(_this.session.user))
-                    return _this.session.user;
-                throw failure("login_cancelled", "wxgate:fail login_cancelled");
-            });
-        });
-    };
-    Person.prototype.bindPhone = function (event) {
-        var _this = this;
-        var detail = event.detail;
-        if (!detail.code && !(detail.encryptedData && detail.iv))
-            return Promise.reject(phoneRefusal(detail));
-        var data = detail.code ? { code: detail.code } : { encrypted_data: detail.encryptedData, iv: detail.iv };
-        return this.session.settled().then(function () { return _this.session.persist("/mini/phone", data); }).then(function () { return _this.session.user; }, function (error) {
-            if (error.code === "session_expired" || error.code === "session_key_lost")
-                _this.session.replace();
-            throw error;
-        });
-    };
-    Person.prototype.logout = function () {
-        var _this = this;
-        var token = this.session.token;
-        var over = function () {
-            _this.first = void 0;
-            _this.session.forget();
-        };
-        if (!token)
-            return Promise.resolve(over());
-        return this.session.call("POST", "/logout", {}, token).then(over, function (error) {
-            if (error.code !== "session_expired")
-                throw error;
-            over();
-        });
-    };
-    return Person;
-}());
-function isMember(user) {
-    return !!user && user.kind === "member";
 }

@@ -1,250 +1,241 @@
-import { failure, problemOf } from './error'
+import { problemOf, failure } from './error'
 import { headerOf, withSession, type Site } from './site'
 import type { Change, GatewayError, User } from './types'
 
+/** A person's session: one for all requests of the mini program. */
+export interface Session {
+  site: Site
+  token: string
+  /** Undefined: not known yet. Null: logged out. */
+  user: User | null | undefined
+  /** The one login under way, for all who wait. */
+  pending: Promise<void> | null
+  /** When the last login succeeded, in ms. */
+  since: number
+  listeners: Array<(change: Change) => void>
+}
+
 /** What the gateway's endpoints answer. */
-interface Answer {
+export interface Answer {
   session?: string
   user?: User
   url?: string
 }
 
-/** What is kept on the phone. WeChat keeps it apart for each of its users. */
-interface Kept {
-  token: string
-  user?: User | null
-}
+type Method = 'GET' | 'POST'
 
 /** Pauses before a call is tried again after the network has failed, in ms. */
 const PAUSES = [500, 2000]
 
-/** A session that is refused this soon after the login, in ms, is not asked for again at once. */
+/** A session that is refused this soon after the login, in ms, is not replaced at once. */
 const LOGIN_GAP = 10000
 
-/** Time for a call of the gateway's, in ms. */
+/** Time for wx.login and for a call of the gateway, in ms. */
 const TIMEOUT = 10000
 
-/** The person's session: one for all requests, and one login for all who wait. */
-export class Session {
-  token = ''
-  /** Undefined: not known yet. Null: logged out. */
-  user: User | null | undefined
-  private pending: Promise<void> | null = null
-  private loggedInAt = 0
-  private listeners: Array<(change: Change) => void> = []
-  private key: string
-
-  constructor(private site: Site) {
-    this.key = 'wxgate ' + site.appid + ' ' + site.origin
-    const kept = this.storage(() => site.wx.getStorageSync(this.key)) as Kept | undefined
-    if (kept && typeof kept.token === 'string') {
-      this.token = kept.token
-      this.user = kept.user
+/** Opens the session that was kept on the phone, if any. WeChat keeps it apart for each of its users. */
+export function open(site: Site): Session {
+  const s: Session = { site, token: '', user: undefined, pending: null, since: 0, listeners: [] }
+  try {
+    const kept = site.wx.getStorageSync(keyOf(site)) as Partial<Session>
+    if (typeof kept.token === 'string') {
+      s.token = kept.token
+      s.user = kept.user
     }
+  } catch (e) {
+    // A broken storage costs a login.
   }
+  return s
+}
 
-  /** Waits until requests can be sent: with a session, or without one after a logout. */
-  ensure(): Promise<void> {
-    if (this.pending) return this.pending
-    return this.token || this.user === null ? Promise.resolve() : this.login()
+function keep(s: Session): void {
+  try {
+    s.site.wx.setStorageSync(keyOf(s.site), { token: s.token, user: s.user })
+  } catch (e) {
+    // So does a full one.
   }
+}
 
-  /** Says whether requests can be sent without waiting. */
-  usable(): boolean {
-    return !this.pending && (!!this.token || this.user === null)
+function keyOf(site: Site): string {
+  return 'wxgate ' + site.appid + ' ' + site.origin
+}
+
+/** Says whether requests can be sent without waiting: with a session, or without one after a logout. */
+export function usable(s: Session): boolean {
+  return !s.pending && (!!s.token || s.user === null)
+}
+
+/** Waits until requests can be sent. */
+export function ensure(s: Session): Promise<void> {
+  return usable(s) ? Promise.resolve() : login(s)
+}
+
+/** Waits until no login is under way, whatever has become of it. */
+export function settled(s: Session): Promise<void> {
+  return (s.pending || Promise.resolve()).catch(() => undefined)
+}
+
+/** Logs in, once for all who wait. */
+export function login(s: Session, want?: 'login'): Promise<void> {
+  if (s.pending) return want ? settled(s).then(() => login(s, want)) : s.pending
+  const done = () => {
+    s.pending = null
   }
+  s.pending = exchange(s, want, true)
+  s.pending.then(done, done)
+  return s.pending
+}
 
-  /** Waits until no login is under way, whatever has become of it. */
-  settled(): Promise<void> {
-    return (this.pending || Promise.resolve()).catch(() => undefined)
-  }
-
-  /** Logs in again by itself. */
-  replace(): void {
-    this.login().catch(() => undefined)
-  }
-
-  /** Logs in, once for all who wait. */
-  login(want?: 'login'): Promise<void> {
-    if (this.pending) return want ? this.pending.then(() => this.login(want)) : this.pending
-    const done = () => {
-      this.pending = null
-    }
-    this.pending = this.exchange(want, true)
-    this.pending.then(done, done)
-    return this.pending
-  }
-
-  /**
-   * Gets another session for one that the gateway refuses. False: it was only just
-   * given out, and asking again would not end.
-   */
-  renew(refused: string): Promise<boolean> {
-    if (!this.pending && this.token === refused) {
-      if (Date.now() - this.loggedInAt < LOGIN_GAP) return Promise.resolve(false)
-      this.token = ''
-    }
-    return this.ensure().then(() => true)
-  }
-
-  /** Asks the gateway who the person is. */
-  refresh(): Promise<void> {
-    return this.signedIn('GET', '/me').then(() => undefined)
-  }
-
-  /** Says whether the gateway refuses a session, for answers that do not show it. */
-  isRefused(token: string): Promise<boolean> {
-    return this.call('GET', '/me', undefined, token).then(
-      () => false,
-      (error: GatewayError) => error.code === 'session_expired',
+/** Changes a code of WeChat's for a session. A code that is spent is replaced once. */
+function exchange(s: Session, want: 'login' | undefined, again: boolean): Promise<void> {
+  return code(s)
+    .then((code) => persist(s, '/mini/login', { appid: s.site.appid, code, want }))
+    .then(
+      () => {
+        s.since = Date.now()
+      },
+      (error: GatewayError) => {
+        if (!again || (error.code !== 'code_used' && error.code !== 'code_invalid')) throw error
+        return exchange(s, want, false)
+      },
     )
-  }
+}
 
-  /** Calls an endpoint with a session, and with another one if it is refused. */
-  signedIn(method: 'GET' | 'POST', path: string, data?: object): Promise<Answer> {
-    return this.ensure().then(() => {
-      const token = this.token
-      return this.call(method, path, data, token).catch((error: GatewayError) => {
-        if (error.code !== 'session_expired') throw error
-        return this.renew(token).then((renewed) => {
-          if (!renewed) throw error
-          return this.call(method, path, data, this.token)
-        })
+function code(s: Session): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const fail = (res: { errMsg: string }) => reject(failure('wx_login_failed', res.errMsg))
+    s.site.wx.login({
+      timeout: TIMEOUT,
+      success: (res) => (res.code ? resolve(res.code) : fail(res)),
+      fail,
+    })
+  })
+}
+
+/**
+ * Gets another session for one that the gateway refuses. False: it was only just
+ * given out, and asking again would not end.
+ */
+export function renew(s: Session, refused: string): Promise<boolean> {
+  if (!s.pending && s.token === refused) {
+    if (Date.now() - s.since < LOGIN_GAP) return Promise.resolve(false)
+    s.token = ''
+  }
+  return ensure(s).then(() => true)
+}
+
+/** Says whether the gateway refuses a session, for answers that do not show it. */
+export function isRefused(s: Session, token: string): Promise<boolean> {
+  return call(s, 'GET', '/me', undefined, token).then(
+    () => false,
+    (error: GatewayError) => error.code === 'session_expired',
+  )
+}
+
+/** Asks the gateway who the person is. */
+export function refresh(s: Session): Promise<unknown> {
+  return signedIn(s, 'GET', '/me')
+}
+
+/** Calls an endpoint with a session, and with another one if it is refused. */
+export function signedIn(s: Session, method: Method, path: string, data?: object): Promise<Answer> {
+  return ensure(s).then(() => {
+    const token = s.token
+    return call(s, method, path, data, token).catch((error: GatewayError) => {
+      if (error.code !== 'session_expired') throw error
+      return renew(s, token).then((renewed) => {
+        if (!renewed) throw error
+        return call(s, method, path, data, s.token)
       })
     })
-  }
+  })
+}
 
-  /** Calls an endpoint as it is, takes over what the answer says, and fails with the gateway's code. */
-  call(method: 'GET' | 'POST', path: string, data: object | undefined, token: string): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      this.site.wx.request({
-        url: this.site.origin + this.site.prefix + path,
-        method,
-        data,
-        timeout: TIMEOUT,
-        header: withSession({ 'content-type': 'application/json', accept: 'application/json' }, token),
-        success: (res) => {
-          const answer = res.data as Answer
-          if (res.statusCode < 200 || res.statusCode > 299) return reject(refusal(res))
-          const given = (answer && answer.session) || headerOf(res.header, 'x-wxgate-session')
-          const user = path === '/me' ? (res.data as User) : answer && answer.user
-          // Of answers to older sessions none counts, nor one about nobody in particular.
-          if (token === this.token && (token || given)) {
-            this.token = given || token
-            if (user) this.become(user)
-          }
-          resolve(answer)
-        },
-        fail: (res) => reject(failure('network', res.errMsg)),
-      })
+/** Calls an endpoint that bears to be called twice, again while the network fails. */
+export function persist(s: Session, path: string, data: object, failed = 0): Promise<Answer> {
+  return call(s, 'POST', path, data, s.token).catch((error: GatewayError) => {
+    const pause = PAUSES[failed]
+    if (error.code !== 'network' || !pause) throw error
+    return new Promise<void>((resolve) => setTimeout(resolve, pause)).then(() => persist(s, path, data, failed + 1))
+  })
+}
+
+/** Calls an endpoint, takes over what it says of the person, and fails with the gateway's code. */
+export function call(s: Session, method: Method, path: string, data: object | undefined, token: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    s.site.wx.request({
+      url: s.site.origin + s.site.prefix + path,
+      method,
+      data,
+      timeout: TIMEOUT,
+      header: withSession({ 'content-type': 'application/json' }, token),
+      success: (res) => {
+        if (res.statusCode < 200 || res.statusCode > 299) return reject(refusal(res))
+        const answer = (res.data || {}) as Answer
+        const given = answer.session || headerOf(res.header, 'x-wxgate-session')
+        const user = path === '/me' ? (answer as User) : answer.user
+        // Of answers to older sessions none counts, nor one about nobody in particular.
+        if (token === s.token && (token || given)) {
+          s.token = given || token
+          if (user) become(s, user)
+        }
+        resolve(answer)
+      },
+      fail: (res) => reject(failure('network', res.errMsg)),
     })
-  }
-
-  /** Calls an endpoint that bears to be called twice, again while the network fails. */
-  persist(path: string, data: object): Promise<Answer> {
-    const attempt = (failed: number): Promise<Answer> =>
-      this.call('POST', path, data, this.token).catch((error: GatewayError) => {
-        if (error.code !== 'network' || failed >= PAUSES.length) throw error
-        return new Promise<void>((resolve) => setTimeout(resolve, PAUSES[failed])).then(() => attempt(failed + 1))
-      })
-    return attempt(0)
-  }
-
-  /** Takes over the session that an answer of the shop brings along: the person's level has risen, or it was renewed. */
-  take(header: WechatMiniprogram.IAnyObject | undefined, token: string): void {
-    const given = headerOf(header, 'x-wxgate-session')
-    if (!given || token !== this.token || given === token) return
-    this.token = given
-    this.keep()
-    this.refresh().catch(() => undefined)
-  }
-
-  /** Forgets the session, until a login is wanted. */
-  forget(): void {
-    this.token = ''
-    this.become(null)
-  }
-
-  onChange(listener: (change: Change) => void): () => void {
-    this.listeners.push(listener)
-    return () => {
-      this.listeners = this.listeners.filter((l) => l !== listener)
-    }
-  }
-
-  /** Changes a code of WeChat's for a session. A code that is spent is replaced once. */
-  private exchange(want: 'login' | undefined, again: boolean): Promise<void> {
-    return this.code()
-      .then((code) => this.persist('/mini/login', { appid: this.site.appid, code, want }))
-      .then(
-        () => {
-          this.loggedInAt = Date.now()
-        },
-        (error: GatewayError) => {
-          if (again && (error.code === 'code_used' || error.code === 'code_invalid')) return this.exchange(want, false)
-          throw error
-        },
-      )
-  }
-
-  private code(): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.site.wx.login({
-        timeout: TIMEOUT,
-        success: (res) => (res.code ? resolve(res.code) : reject(failure('wx_login_failed', res.errMsg))),
-        fail: (res) => reject(failure('wx_login_failed', res.errMsg)),
-      })
-    })
-  }
-
-  private become(user: User | null): void {
-    const before = this.user
-    this.user = user
-    this.keep()
-    if (before === undefined) return
-    const kind = changeOf(before, user)
-    if (!kind) return
-    for (const listener of this.listeners.slice()) {
-      try {
-        listener({ from: before, to: user, kind })
-      } catch (e) {
-        console.error(e)
-      }
-    }
-  }
-
-  private keep(): void {
-    const kept: Kept = { token: this.token, user: this.user }
-    this.storage(() => this.site.wx.setStorageSync(this.key, kept))
-  }
-
-  /** A phone whose storage is full or broken costs a login at the next start. */
-  private storage<T>(use: () => T): T | undefined {
-    try {
-      return use()
-    } catch (e) {
-      return undefined
-    }
-  }
+  })
 }
 
 function refusal(res: WechatMiniprogram.RequestSuccessCallbackResult): GatewayError {
   const problem = problemOf(res.data)
-  const retryAfter = Number(headerOf(res.header, 'retry-after')) || undefined
-  const said = 'wxgate:fail ' + (problem ? problem.code : res.statusCode)
-  return failure(problem ? problem.code : 'unavailable', said, {
-    status: res.statusCode,
-    title: problem ? problem.title : undefined,
-    detail: problem ? problem.detail : undefined,
-    retryAfter,
-  })
+  const code = problem ? problem.code : 'unavailable'
+  const error = failure(code, 'wxgate:fail ' + code)
+  error.status = res.statusCode
+  error.retryAfter = Number(headerOf(res.header, 'retry-after')) || undefined
+  if (problem) {
+    error.title = problem.title
+    error.detail = problem.detail
+  }
+  return error
+}
+
+/** Takes over the session that an answer of the shop brings: the person's level has risen, or it was renewed. */
+export function take(s: Session, header: WechatMiniprogram.IAnyObject | undefined, token: string): void {
+  const given = headerOf(header, 'x-wxgate-session')
+  if (!given || token !== s.token) return
+  s.token = given
+  keep(s)
+  refresh(s).catch(() => undefined)
+}
+
+/** Forgets the session, until a login is wanted. */
+export function forget(s: Session): void {
+  s.token = ''
+  become(s, null)
+}
+
+function become(s: Session, user: User | null): void {
+  const from = s.user
+  s.user = user
+  keep(s)
+  const kind = from !== undefined && changeOf(from, user)
+  if (!kind) return
+  for (const listener of s.listeners.slice()) {
+    try {
+      listener({ from, to: user, kind })
+    } catch (e) {
+      console.error(e)
+    }
+  }
 }
 
 function changeOf(from: User | null, to: User | null): Change['kind'] | undefined {
-  const was = from ? from.kind : 'nobody'
-  const is = to ? to.kind : 'nobody'
-  if (is === 'member' && was !== 'member') return 'login'
-  if (was === 'member' && is !== 'member') return 'logout'
-  if (from && to && from.id && to.id && from.id !== to.id) return 'merge'
-  return to && to.phone_verified && from && !from.phone_verified ? 'phone' : undefined
+  if (isMember(to) !== isMember(from)) return isMember(to) ? 'login' : 'logout'
+  if (!from || !to) return undefined
+  if (from.id && to.id && from.id !== to.id) return 'merge'
+  return to.phone_verified && !from.phone_verified ? 'phone' : undefined
+}
+
+export function isMember(user: User | null | undefined): user is User {
+  return !!user && user.kind === 'member'
 }

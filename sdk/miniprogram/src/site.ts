@@ -20,14 +20,17 @@ export function siteOf(options: Options): Site {
   return { wx: platform, origin, prefix: options.prefix || '/wxgate', appid }
 }
 
-/** The full URL. A path is one of the site. */
-export function urlOf(origin: string, url: string): string {
-  return url.charAt(0) === '/' && url.charAt(1) !== '/' ? origin + url : url
-}
-
-/** Says whether a URL is of the site. Nobody else is ever shown the session. */
-export function isOf(origin: string, url: string): boolean {
-  return url === origin || url.indexOf(origin + '/') === 0 || url.indexOf(origin + '?') === 0
+/** The URL and the headers with which a call is sent. Nobody but the site is ever shown the session. */
+export function addressed<T extends { url: string; header?: WechatMiniprogram.IAnyObject }>(
+  origin: string,
+  token: string,
+  options: T,
+): { own: boolean; token: string; call: T } {
+  const call = Object.assign({}, options)
+  if (/^\/(?!\/)/.test(call.url)) call.url = origin + call.url
+  const own = (call.url + '/').replace('?', '/').indexOf(origin + '/') === 0
+  if (own) call.header = withSession(call.header, token)
+  return { own, token: own ? token : '', call }
 }
 
 /** Reads a header of an answer, whose names come in any case. */

@@ -1,90 +1,92 @@
-import { isOf, urlOf, withSession, type Site } from './site'
-import type { Session } from './session'
+import { ensure, isRefused, renew, usable, type Session } from './session'
+import { addressed } from './site'
 
 type Socket = WechatMiniprogram.SocketTask
-type Listener = (res: any) => void
 type EventName = 'onOpen' | 'onMessage' | 'onError' | 'onClose'
+type Event = [EventName, any]
 
-/** Connects with the session, once there is one, and once more if it is refused. */
-export function connect(site: Site, session: Session, options: WechatMiniprogram.ConnectSocketOption): Socket {
-  const origin = site.origin.replace(/^http/, 'ws')
-  const url = urlOf(origin, options.url)
-  const own = isOf(origin, url)
-  const socket = new Connection(own)
-  socket.open = () => {
-    const token = own ? session.token : ''
-    const call = Object.assign({}, options, { url, header: own ? withSession(options.header, token) : options.header })
-    socket.attach(site.wx.connectSocket(call))
-    socket.mayReplace = () =>
-      session.isRefused(token).then((refused) => refused && session.renew(token))
-  }
-  if (!own || session.usable()) socket.open()
-  else session.ensure().then(socket.open, (error) => socket.fail(error))
-  return socket.task
+/** What the caller holds while there is no socket of WeChat's yet, or no longer the same. */
+interface Handle {
+  real?: Socket
+  closed: boolean
+  waiting: Array<() => void>
+  listeners: Record<EventName, Array<(res: any) => void>>
 }
 
-/** A SocketTask that the caller holds while there is none of WeChat's yet. */
-class Connection {
-  open: () => void = () => undefined
-  mayReplace: () => Promise<boolean> = () => Promise.resolve(false)
-  task: Socket
-  private real: Socket | undefined
-  private waiting: Array<() => void> = []
-  private listeners: Record<EventName, Listener[]> = { onOpen: [], onMessage: [], onError: [], onClose: [] }
-  private closed = false
+/** Connects with the session, as soon as there is one, and once more if it is refused. */
+export function connect(s: Session, options: WechatMiniprogram.ConnectSocketOption): Socket {
+  const handle: Handle = {
+    closed: false,
+    waiting: [],
+    listeners: { onOpen: [], onMessage: [], onError: [], onClose: [] },
+  }
+  const origin = s.site.origin.replace(/^http/, 'ws')
+  let again = true
+  const attempt = () => {
+    if (handle.closed) return emit(handle, ['onClose', { code: 1000, reason: '' }])
+    const { own, token, call } = addressed(origin, s.token, options)
+    const mayReplace = () =>
+      isRefused(s, token).then((refused) => refused && !handle.closed && renew(s, token))
+    attach(handle, s.site.wx.connectSocket(call), own && again ? () => mayReplace().then((yes) => yes && (attempt(), true)) : undefined)
+    again = false
+  }
+  if (usable(s) || !addressed(origin, '', options).own) attempt()
+  else ensure(s).then(attempt, (error) => emit(handle, ['onError', error]))
+  return methodsOf(handle)
+}
 
-  /** @param again says whether a connection that never opened may be tried again. */
-  constructor(private again: boolean) {
-    const on = (name: EventName) => (listener: Listener) => {
-      this.listeners[name].push(listener)
-    }
-    const use = (name: 'send' | 'close') => (option: any) => {
-      if (name === 'close') this.closed = true
-      const go = () => (this.real as Socket)[name](option)
-      if (this.real) go()
-      else this.waiting.push(go)
-    }
-    this.task = {
-      onOpen: on('onOpen'),
-      onMessage: on('onMessage'),
-      onError: on('onError'),
-      onClose: on('onClose'),
-      send: use('send'),
-      close: use('close'),
+/**
+ * Tells the caller's listeners what happens to a socket of WeChat's. One that
+ * fails before it is open may be replaced; until that is known its events wait.
+ */
+function attach(handle: Handle, real: Socket, replace?: () => Promise<boolean>): void {
+  let held: Event[] | undefined
+  const tell = (name: EventName) => (res: any) => {
+    if (held) held.push([name, res])
+    else if (name === 'onError' && replace) hold([name, res], replace)
+    else {
+      replace = undefined
+      emit(handle, [name, res])
     }
   }
-
-  attach(real: Socket): void {
-    this.real = real
-    let held: Array<[EventName, unknown]> | undefined
-    const tell = (name: EventName) => (res: unknown) => {
-      if (held) held.push([name, res])
-      else if (name === 'onError' && this.again && !this.closed) {
-        this.again = false
-        const missed: Array<[EventName, unknown]> = (held = [[name, res]])
-        const give = () => {
-          held = undefined
-          for (const [event, what] of missed) this.emit(event, what)
-        }
-        this.mayReplace().then((yes) => (yes && !this.closed ? this.open() : give()), give)
-      } else this.emit(name, res)
+  const hold = (event: Event, replace: () => Promise<boolean>) => {
+    const missed = (held = [event])
+    const give = () => {
+      held = undefined
+      for (const event of missed) emit(handle, event)
     }
-    real.onOpen((res) => {
-      this.again = false
-      tell('onOpen')(res)
-    })
-    real.onMessage(tell('onMessage'))
-    real.onError(tell('onError'))
-    real.onClose(tell('onClose'))
-    for (const go of this.waiting.splice(0)) go()
+    replace().then((replaced) => replaced || give(), give)
   }
+  handle.real = real
+  real.onOpen(tell('onOpen'))
+  real.onMessage(tell('onMessage'))
+  real.onError(tell('onError'))
+  real.onClose(tell('onClose'))
+  for (const go of handle.waiting.splice(0)) go()
+}
 
-  /** There will be no connection. */
-  fail(error: unknown): void {
-    this.emit('onError', error)
+function emit(handle: Handle, event: Event): void {
+  for (const listener of handle.listeners[event[0]].slice()) listener(event[1])
+}
+
+function methodsOf(handle: Handle): Socket {
+  const on = (name: EventName) => (listener: (res: any) => void) => {
+    handle.listeners[name].push(listener)
   }
-
-  private emit(name: EventName, res: unknown): void {
-    for (const listener of this.listeners[name].slice()) listener(res)
+  const use = (name: 'send' | 'close', option: any) => {
+    const go = () => (handle.real as Socket)[name](option)
+    if (handle.real) go()
+    else handle.waiting.push(go)
+  }
+  return {
+    onOpen: on('onOpen'),
+    onMessage: on('onMessage'),
+    onError: on('onError'),
+    onClose: on('onClose'),
+    send: (option) => use('send', option),
+    close: (option) => {
+      handle.closed = true
+      use('close', option)
+    },
   }
 }

@@ -1,7 +1,8 @@
 import { failure, problemOf } from './error'
-import { isOf, urlOf, withSession, type Site } from './site'
-import type { Session } from './session'
-import type { DownloadOption, DownloadTask, LoginOption, RequestOption, RequestTask, UploadOption, UploadTask } from './types'
+import { rise, type Asking } from './person'
+import { ensure, isRefused, renew, take, usable, type Session } from './session'
+import { addressed } from './site'
+import type { LoginOption } from './types'
 
 type Name = 'request' | 'uploadFile' | 'downloadFile'
 
@@ -20,137 +21,90 @@ interface Result {
   data?: unknown
 }
 
-/** A task of WeChat's: whatever methods this one has. */
+/** A task of WeChat's, with whatever methods this one has. */
 type Task = Record<string, ((...args: unknown[]) => void) | undefined>
 
-const EVENTS: Record<Name, string[]> = {
-  request: ['HeadersReceived', 'ChunkReceived'],
-  uploadFile: ['HeadersReceived', 'ProgressUpdate'],
-  downloadFile: ['HeadersReceived', 'ProgressUpdate'],
+/** What the caller holds while there is no task of WeChat's yet, or no longer the same. */
+interface Handle {
+  over: boolean
+  task?: Task
+  /** What was asked of the task, for those that come. */
+  asked: Array<[string, unknown[]]>
+  done(callback: 'success' | 'fail', res: any): void
 }
 
-/** Asks the person for what a refused request needs. False: there is nothing to ask for. */
-export type Ask = () => Promise<boolean>
-
-/** Sends what WeChat's calls send, with the session, once there is one. */
-export class Sender {
-  constructor(
-    private site: Site,
-    private session: Session,
-    private ask: Ask,
-  ) {}
-
-  request(options: RequestOption<any>): RequestTask<any> {
-    return this.send('request', options) as RequestTask<any>
-  }
-
-  uploadFile(options: UploadOption): UploadTask {
-    return this.send('uploadFile', options) as UploadTask
-  }
-
-  downloadFile(options: DownloadOption): DownloadTask {
-    return this.send('downloadFile', options) as DownloadTask
-  }
-
-  private send(name: Name, options: Call): unknown {
-    const handle = new Handle(EVENTS[name])
-    const promise = new Promise((resolve, reject) => {
-      const done = (callback: 'success' | 'fail', res: any) => {
-        handle.over = true
-        if (callback === 'success') resolve(res)
-        else reject(res)
-        if (options[callback]) options[callback](res)
-        if (options.complete) options.complete(res)
-      }
-      handle.onAbort = () => done('fail', failure('aborted', name + ':fail abort'))
-      this.start(name, options, handle, done)
-    })
-    // Whoever takes callbacks need not look at the promise too.
-    if (options.success || options.fail || options.complete) promise.catch(() => undefined)
-    return Object.assign(promise, handle.methods)
-  }
-
-  private start(name: Name, options: Call, handle: Handle, done: (callback: 'success' | 'fail', res: any) => void): void {
-    const url = urlOf(this.site.origin, options.url)
-    const own = isOf(this.site.origin, url)
-    let renewed = false
-    const fail = (error: any) => {
-      if (!handle.over) done('fail', error)
-    }
-    const attempt = () => {
+/** Sends what one of WeChat's calls sends, with the session, as soon as there is one. */
+export function send(s: Session, ask: Asking, name: Name, options: Call): any {
+  const handle: Handle = { over: false, asked: [], done: () => undefined }
+  const promise = new Promise((resolve, reject) => {
+    handle.done = (callback, res) => {
       if (handle.over) return
-      const token = own ? this.session.token : ''
-      const call = Object.assign({}, options, { url, header: own ? withSession(options.header, token) : options.header })
-      delete call.login
-      delete call.complete
-      call.fail = fail
-      call.success = (res: Result) => {
-        if (handle.over) return
-        if (own) this.session.take(res.header, token)
-        if (!own || res.statusCode !== 401) return done('success', res)
-        this.again(res, token, options, renewed).then((again) => {
-          if (again === 'renewed') renewed = true
-          if (again) attempt()
-          else if (!handle.over) done('success', res)
-        }, fail)
-      }
-      handle.attach((this.site.wx[name] as (o: Call) => unknown)(call) as Task)
+      handle.over = true
+      ;(callback === 'success' ? resolve : reject)(res)
+      const told = options[callback]
+      if (told) told(res)
+      if (options.complete) options.complete(res)
     }
-    if (!own || this.session.usable()) attempt()
-    else this.session.ensure().then(attempt, fail)
-  }
-
-  /**
-   * Says whether a request that was answered 401 is to be sent again. A refused
-   * session is replaced once; each further time the person has to have come one
-   * step further, so that there is an end.
-   */
-  private again(res: Result, token: string, options: Call, renewed: boolean): Promise<'renewed' | 'asked' | ''> {
-    const problem = problemOf(res.data)
-    const code = problem === null
-      ? this.session.isRefused(token).then((refused) => (refused ? 'session_expired' : 'login_required'))
-      : Promise.resolve(problem ? problem.code : '')
-    return code.then((code) => {
-      if (code === 'session_expired' && !renewed && token) {
-        return this.session.renew(token).then((yes) => (yes ? 'renewed' : ''))
-      }
-      if (code === 'login_required' && options.login) return this.ask().then((yes) => (yes ? 'asked' : ''))
-      return ''
-    })
-  }
+  })
+  // Whoever takes callbacks need not look at the promise too.
+  if (options.success || options.fail || options.complete) promise.catch(() => undefined)
+  start(s, ask, name, options, handle)
+  return Object.assign(promise, methodsOf(handle, name))
 }
 
-/** A task that the caller holds before, and after, there is one of WeChat's. */
-class Handle {
-  over = false
-  onAbort: () => void = () => undefined
-  methods: Record<string, (...args: unknown[]) => void> = {}
-  private task: Task | undefined
-  private calls: Array<[string, unknown[]]> = []
-
-  constructor(events: string[]) {
-    this.methods.abort = () => {
-      if (this.over) return
-      if (this.task) this.use('abort', [])
-      this.onAbort()
+function start(s: Session, ask: Asking, name: Name, options: Call, handle: Handle): void {
+  const fail = (error: any) => handle.done('fail', error)
+  let renewed = false
+  const attempt = () => {
+    if (handle.over) return
+    const { own, token, call } = addressed(s.site.origin, s.token, options)
+    delete call.login
+    delete call.complete
+    call.fail = fail
+    call.success = (res: Result) => {
+      if (own) take(s, res.header, token)
+      if (!own || res.statusCode !== 401) return handle.done('success', res)
+      reasonOf(s, res, token)
+        .then((code): boolean | Promise<boolean> => {
+          if (code === 'login_required') return !!options.login && rise(s, ask)
+          if (code !== 'session_expired' || renewed || !token) return false
+          renewed = true
+          return renew(s, token)
+        })
+        .then((again) => (again ? attempt() : handle.done('success', res)), fail)
     }
-    for (const event of events) {
-      for (const name of ['on' + event, 'off' + event]) {
-        this.methods[name] = (...args) => {
-          this.calls.push([name, args])
-          this.use(name, args)
-        }
-      }
+    handle.task = (s.site.wx[name] as (o: Call) => any)(call) as Task
+    for (const [method, args] of handle.asked) use(handle, method, args)
+  }
+  if (usable(s) || !addressed(s.site.origin, '', options).own) attempt()
+  else ensure(s).then(attempt, fail)
+}
+
+/** Says why a request was answered 401: a code of the gateway's, or nothing if it is the shop's answer. */
+function reasonOf(s: Session, res: Result, token: string): Promise<string> {
+  const problem = problemOf(res.data)
+  if (problem !== null) return Promise.resolve(problem ? problem.code : '')
+  return isRefused(s, token).then((refused) => (refused ? 'session_expired' : 'login_required'))
+}
+
+function methodsOf(handle: Handle, name: Name): Record<string, (...args: unknown[]) => void> {
+  const methods: Record<string, (...args: unknown[]) => void> = {
+    abort() {
+      use(handle, 'abort', [])
+      handle.done('fail', failure('aborted', name + ':fail abort'))
+    },
+  }
+  const event = name === 'request' ? 'ChunkReceived' : 'ProgressUpdate'
+  for (const method of ['onHeadersReceived', 'offHeadersReceived', 'on' + event, 'off' + event]) {
+    methods[method] = (...args) => {
+      handle.asked.push([method, args])
+      use(handle, method, args)
     }
   }
+  return methods
+}
 
-  attach(task: Task): void {
-    this.task = task
-    for (const [name, args] of this.calls) this.use(name, args)
-  }
-
-  private use(name: string, args: unknown[]): void {
-    const method = this.task && this.task[name]
-    if (method) method.apply(this.task, args)
-  }
+function use(handle: Handle, name: string, args: unknown[]): void {
+  const method = handle.task && handle.task[name]
+  if (method) method.apply(handle.task, args)
 }
