@@ -45,11 +45,11 @@ type eventsView struct {
 
 // serveEvents answers with what follows a position, or with the newest events.
 func serveEvents(c *adminCall) error {
-	after, err := c.number("after", 0)
+	after, err := number(c.r, "after", 0)
 	if err != nil {
 		return err
 	}
-	limit, err := c.limit()
+	limit, err := limitOf(c.r)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ type conflictsView struct {
 }
 
 func serveConflicts(c *adminCall) error {
-	limit, err := c.limit()
+	limit, err := limitOf(c.r)
 	if err != nil {
 		return err
 	}
@@ -162,8 +162,8 @@ func serveFirstLogin(c *adminCall) error {
 }
 
 // number reads a parameter of the URL. What names a person is never one.
-func (c *adminCall) number(name string, missing int64) (int64, error) {
-	text := c.r.URL.Query().Get(name)
+func number(r *http.Request, name string, missing int64) (int64, error) {
+	text := r.URL.Query().Get(name)
 	if text == "" {
 		return missing, nil
 	}
@@ -174,8 +174,8 @@ func (c *adminCall) number(name string, missing int64) (int64, error) {
 	return n, nil
 }
 
-func (c *adminCall) limit() (int, error) {
-	n, err := c.number("limit", defaultLimit)
+func limitOf(r *http.Request) (int, error) {
+	n, err := number(r, "limit", defaultLimit)
 	if err == nil && (n < 1 || n > maxLimit) {
 		err = errLimit()
 	}

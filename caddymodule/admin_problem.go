@@ -9,10 +9,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/wechat"
 )
 
-// problem is an error as the admin endpoint answers it: a problem document
-// (RFC 9457) whose code is stable. Detail is for people.
+// problem is an error as the admin endpoint and wxgate_api answer it: a problem
+// document (RFC 9457) whose code is stable. Detail is for people.
 type problem struct {
 	Type   string `json:"type"`
 	Status int    `json:"status"`
@@ -29,6 +30,9 @@ func (p *problem) Error() string { return p.Detail }
 
 func (p *problem) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/problem+json")
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // an error is the client's connection
 }
@@ -73,8 +77,15 @@ func problemOf(err error) *problem {
 			return newProblem(known.status, known.code, known.detail)
 		}
 	}
+	if refused := (*wechat.Error)(nil); errors.As(err, &refused) {
+		code := "unavailable"
+		if errors.Is(err, wechat.ErrBusy) {
+			code = "wechat_busy"
+		}
+		return newProblem(http.StatusServiceUnavailable, code, refused.Error())
+	}
 	// Whatever else goes wrong is the database. Its words may quote a value, so
 	// they go to the log of this machine's operator, not further.
-	caddy.Log().Named("wxgate").Sugar().Errorw("serving an operator", "error", err)
+	caddy.Log().Named("wxgate").Sugar().Errorw("serving a call", "error", err)
 	return newProblem(http.StatusServiceUnavailable, "unavailable", "the database does not work; the gateway's log says why")
 }

@@ -272,7 +272,10 @@ func (a *App) check() error {
 }
 
 func (a *App) newClient() (*wechat.Client, error) {
-	cfg := wechat.Config{API: a.Endpoints.API, Open: a.Endpoints.Open, Logger: a.log, Observe: a.metrics.observeWeChat}
+	cfg := wechat.Config{
+		API: a.Endpoints.API, Open: a.Endpoints.Open, Logger: a.log, Observe: a.metrics.observeWeChat,
+		Shared: session.NewSealed(a.shared.store, a.keys, session.TypeCredential),
+	}
 	if a.Endpoints.Proxy != "" {
 		u, err := url.Parse(string(a.Endpoints.Proxy))
 		if err != nil || u.Host == "" {

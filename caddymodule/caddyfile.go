@@ -17,6 +17,7 @@ func init() {
 	// After redir, rewrite and try_files, and before everything that proxies,
 	// answers, or may hold something that does.
 	httpcaddyfile.RegisterDirectiveOrder("wxgate", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterDirectiveOrder("wxgate_api", httpcaddyfile.Before, "respond")
 }
 
 // parser reads our blocks of a Caddyfile. It stores strings; what they mean is

@@ -62,14 +62,6 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return h.NewRoute(nil, handler), nil
 }
 
-// parseAPI refuses the directive `wxgate_api`.
-func parseAPI(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	p := &parser{Dispenser: h.Dispenser}
-	p.Next()
-	p.skip("wxgate_api")
-	return nil, p.refuse(appNotAvailable(h))
-}
-
 func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string) error {
 	switch name {
 	case "external_url":

@@ -26,6 +26,7 @@ import (
 func TestEachDocumentedOptionHasItsEffectTested(t *testing.T) {
 	tested := []string{ // with a test of their own, here or in options_test.go
 		"official_account", "website", "verification_file", "callback_host", "first_login", "linking", "stale_for", "endpoints api", "endpoints open", "endpoints proxy", "sandbox",
+		"key", "allow",
 	}
 	for _, e := range slices.Concat(appEffects(), memberEffects(), smsEffects(), siteEffects()) {
 		tested = append(tested, strings.Replace(e.name, "claims ", "assertion claims ", 1))

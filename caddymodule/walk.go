@@ -22,13 +22,19 @@ func checkGates(app *caddyhttp.App) (found []*Handler, err error) {
 	var problems []string
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		srv := app.Servers[name]
+		gated, api := false, false
 		for _, host := range hostsOf(srv) {
 			w := &walk{server: name, host: host, named: srv.NamedRoutes}
 			w.site(srv)
 			found = slices.Concat(found, w.gates, w.errorGates)
+			gated, api = gated || len(w.gates) > 0, api || w.api
 			if len(w.gates) > 0 {
 				problems = append(problems, w.problems...)
 			}
+		}
+		if gated && api {
+			problems = append(problems, fmt.Sprintf("server %s: wxgate_api stands on a port that visitors of a site reach; "+
+				"give it one of its own, which is not public", name))
 		}
 	}
 	if len(problems) > 0 {
@@ -42,6 +48,7 @@ type walk struct {
 	server, host string
 	named        map[string]*caddyhttp.Route
 
+	api        bool // there is a wxgate_api
 	gates      []*Handler
 	errorGates []*Handler // those among the routes that answer errors
 	problems   []string
@@ -128,6 +135,8 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at place) (gated boo
 	case *Handler:
 		w.gate(h, at)
 		return true
+	case *API:
+		w.api = true
 	case *caddyhttp.Subroute:
 		gated = w.routes(h.Routes, at).gated
 		if h.Errors != nil {

@@ -185,7 +185,7 @@ func TestDatabaseThatDoesNotWork(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.err, "the database does not work") {
 		t.Errorf("exit %d: %s%s", got.code, got.out, got.err)
 	}
-	if !strings.Contains(g.log.String(), "serving an operator") {
+	if !strings.Contains(g.log.String(), "serving a call") {
 		t.Errorf("the log does not say why:\n%s", g.log)
 	}
 }

@@ -214,17 +214,7 @@ func (p *Person) read(ctx context.Context, q querier) (err error) {
 	if p.Identities, err = readIdentities(ctx, q, p.ID); err != nil {
 		return err
 	}
-	rows, err := q.QueryContext(ctx, `SELECT appid, openid, created FROM wxgate_visitor WHERE guest_id = ? ORDER BY appid, openid`, p.ID)
-	if err != nil {
-		return fmt.Errorf("reading visitors: %w", err)
-	}
-	p.Visitors, err = collect(rows, func(r *PersonIdentity) error {
-		var created int64
-		err := rows.Scan(&r.AppID, &r.OpenID, &created)
-		r.Created = fromMillis(created)
-		return err
-	})
-	if err != nil {
+	if p.Visitors, err = readVisitors(ctx, q, p.ID); err != nil {
 		return err
 	}
 	if p.Previous, err = readPrevious(ctx, q, p.ID); err != nil {
@@ -239,6 +229,20 @@ func (p *Person) read(ctx context.Context, q querier) (err error) {
 	}
 	p.Conflicts, err = p.readConflicts(ctx, q)
 	return err
+}
+
+// readVisitors reads the openids of a guest whose unionid is unknown.
+func readVisitors(ctx context.Context, q querier, id string) ([]PersonIdentity, error) {
+	rows, err := q.QueryContext(ctx, `SELECT appid, openid, created FROM wxgate_visitor WHERE guest_id = ? ORDER BY appid, openid`, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading visitors: %w", err)
+	}
+	return collect(rows, func(r *PersonIdentity) error {
+		var created int64
+		err := rows.Scan(&r.AppID, &r.OpenID, &created)
+		r.Created = fromMillis(created)
+		return err
+	})
 }
 
 // eventsOf reads the events of a user and of those who answer to him, as they
