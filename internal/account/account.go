@@ -156,6 +156,7 @@ type EventType string
 const (
 	EventUserCreated      EventType = "user.created"
 	EventUserMerged       EventType = "user.merged"
+	EventMergeSettled     EventType = "user.merge_settled" // SettleAfter a user.merged, with the same data
 	EventPhoneBound       EventType = "phone.bound"
 	EventPhoneUnbound     EventType = "phone.unbound"
 	EventIdentityLinked   EventType = "identity.linked"

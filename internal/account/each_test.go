@@ -94,7 +94,8 @@ func empty(db *DB) error {
 		queries = append(queries, "SET foreign_key_checks = 1",
 			"ALTER TABLE wxgate_event AUTO_INCREMENT = 1", "ALTER TABLE wxgate_invalidation AUTO_INCREMENT = 1")
 	}
-	queries = append(queries, "INSERT INTO wxgate_event_head (seq, pruned) VALUES (0, 0)", "INSERT INTO wxgate_id_block (first, next) VALUES (0, 0)")
+	queries = append(queries, "INSERT INTO wxgate_event_head (id, seq, pruned) VALUES (1, 0, 0)", "INSERT INTO wxgate_id_block (first, next) VALUES (0, 0)",
+		"INSERT INTO wxgate_event_settled (id, seq) VALUES (1, 0)")
 	for _, q := range queries {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return err

@@ -186,19 +186,23 @@ func unplacedEvents(ctx context.Context, tx *sql.Tx) (written []any, err error) 
 }
 
 // pruneEvents removes the oldest events, in the order of the feed, so that a
-// reader can be told where it begins now. Nobody is waited for: a reader who was
-// away for EventsKept is told that he has lost some.
+// reader can be told where it begins now. What a receiver has not had is waited
+// for, up to undeliveredKept; a reader who was away for EventsKept is told that
+// he has lost some.
 func (db *DB) pruneEvents(ctx context.Context, now time.Time) error {
 	if err := db.placeEvents(ctx); err != nil {
 		return err
 	}
 	for {
-		last, more, err := db.lastOldEvent(ctx, now.Add(-EventsKept))
+		last, more, err := db.lastOldEvent(ctx, now)
 		if err != nil || last == 0 {
 			return err
 		}
 		err = db.inTx(ctx, func(tx *sql.Tx) error {
 			if _, err := tx.ExecContext(ctx, `UPDATE wxgate_event_head SET pruned = ? WHERE pruned < ?`, last, last); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM wxgate_delivery WHERE seq <= ?`, last); err != nil {
 				return err
 			}
 			_, err := tx.ExecContext(ctx, `DELETE FROM wxgate_event WHERE seq <= ?`, last)
@@ -212,22 +216,36 @@ func (db *DB) pruneEvents(ctx context.Context, now time.Time) error {
 
 // lastOldEvent looks through the oldest events of the feed and returns the place
 // of the last one before the first that is to be kept; 0 if there is none.
-func (db *DB) lastOldEvent(ctx context.Context, before time.Time) (last int64, more bool, err error) {
+func (db *DB) lastOldEvent(ctx context.Context, now time.Time) (last int64, more bool, err error) {
+	undelivered, err := db.undelivered(ctx)
+	if err != nil {
+		return 0, false, err
+	}
 	rows, err := db.read.QueryContext(ctx, `SELECT seq, time FROM wxgate_event WHERE seq IS NOT NULL ORDER BY seq LIMIT ?`, pruneBatch)
 	if err != nil {
 		return 0, false, err
 	}
 	defer rows.Close()
-	n := 0
+	n, lost := 0, 0
 	for ; rows.Next(); n++ {
 		var seq, ms int64
 		if err := rows.Scan(&seq, &ms); err != nil {
 			return 0, false, err
 		}
-		if ms >= millis(before) {
-			return last, false, rows.Err()
+		kept := EventsKept
+		if undelivered > 0 && seq >= undelivered {
+			kept = undeliveredKept
+		}
+		if ms >= millis(now.Add(-kept)) {
+			break
+		}
+		if kept == undeliveredKept {
+			lost++
 		}
 		last = seq
+	}
+	if lost > 0 {
+		db.log.Load().Error("events are removed that a webhook has not been sent", "events", lost)
 	}
 	return last, n == pruneBatch, rows.Err()
 }

@@ -60,6 +60,7 @@ const (
 	ActionImport        Action = "import"
 	ActionExport        Action = "export"
 	ActionRepair        Action = "repair"
+	ActionReplay        Action = "replay"
 	ActionRotateKeys    Action = "rotate_keys"
 )
 

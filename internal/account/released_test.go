@@ -112,6 +112,10 @@ func sample(t *testing.T, db *DB) {
 	must(t, db.RevokeUser(ctx, "U2", byOperator()))
 	_, err := db.AddAssertionKey(ctx, AssertionKey{ID: "k", Algorithm: "ES256", Sealed: "sealed", CreatedAt: epoch, ActiveFrom: epoch, ExpiresAt: ages})
 	must(t, err)
+	k := join(t, db, "receiver", "a")
+	w.link(proved("oa", "told", "TOLD"))
+	must(t, tell(ctx, db, "U9", 9))
+	k.park(batchOf(t, k))
 	asks := Rules{MakeUserID: func(context.Context, Newcomer) (string, error) { return "", errors.New("the shop is busy") }}
 	_, err = db.Link(ctx, asks, proved("oa", "asked", "ASKED").login())
 	must(t, err)

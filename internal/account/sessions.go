@@ -215,9 +215,14 @@ func (c *change) endSessions(id string) error {
 }
 
 // Prune removes revocations of sessions that have expired, invalidations that
-// every instance has read long ago, events after EventsKept, and copies of the
-// data key under secrets that were replaced long ago.
+// every instance has read long ago, events after EventsKept, what was parked or
+// is in no configuration for as long, and copies of the data key under secrets
+// that were replaced long ago.
 func (db *DB) Prune(ctx context.Context, now time.Time) error {
+	err := db.inTx(ctx, func(tx *sql.Tx) error { return pruneDeliveries(ctx, tx, millis(now.Add(-EventsKept))) })
+	if err != nil {
+		return fmt.Errorf("pruning deliveries: %w", err)
+	}
 	if err := db.pruneEvents(ctx, now); err != nil {
 		return fmt.Errorf("pruning events: %w", err)
 	}

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -16,7 +17,6 @@ import (
 	"testing"
 
 	"github.com/wxgate/wxgate/internal/dbtest"
-	"github.com/wxgate/wxgate/internal/webhook"
 )
 
 // shopWithUsers is a shop that has had a table of users with AUTO_INCREMENT for
@@ -56,7 +56,7 @@ func (s *shopWithUsers) register(ctx context.Context) (int64, error) {
 
 // ServeHTTP answers the gateway's questions, as docs/backends.md shows it.
 func (s *shopWithUsers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var n webhook.NewMember
+	var n Newcomer
 	body, err := io.ReadAll(r.Body)
 	if err = errors.Join(err, json.Unmarshal(body, &n)); err != nil {
 		s.t.Error(err)
@@ -79,11 +79,25 @@ func (s *shopWithUsers) makeUserID() func(context.Context, Newcomer) (string, er
 	s.t.Helper()
 	srv := httptest.NewServer(s)
 	s.t.Cleanup(srv.Close)
-	e, err := webhook.New(webhook.Config{URL: srv.URL, Secrets: []string{"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}})
-	must(s.t, err)
-	s.t.Cleanup(e.Close)
 	return func(ctx context.Context, n Newcomer) (string, error) {
-		return e.MakeUserID(ctx, webhook.NewMember{Key: n.Key, GuestID: n.GuestID, AppID: n.AppID, OpenID: n.OpenID, UnionID: n.UnionID})
+		body, err := json.Marshal(n)
+		if err != nil {
+			return "", err
+		}
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, bytes.NewReader(body))
+		if err != nil {
+			return "", err
+		}
+		resp, err := srv.Client().Do(r)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		var made struct {
+			UserID json.Number `json:"user_id"`
+		}
+		err = json.NewDecoder(resp.Body).Decode(&made)
+		return made.UserID.String(), err
 	}
 }
 

@@ -24,8 +24,6 @@ func (e *StatusError) Error() string { return fmt.Sprintf("the shop answered %d"
 // has refused it the error is a *StatusError; after any other it may have been
 // sent.
 func (e *Endpoint) SendCode(ctx context.Context, c Code) error {
-	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
-	defer cancel()
 	_, _, err := e.post(ctx, message{id: "sms_" + rand.Text(), body: encode(c)})
 	return err
 }

@@ -33,9 +33,7 @@ func (e *Endpoint) MakeUserID(ctx context.Context, m NewMember) (string, error) 
 	// Whoever waits for the same person waits for one call, which ends even if
 	// the first of them hangs up: the shop may have made the id already.
 	done := e.flights.DoChan(m.Key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
-		defer cancel()
-		return e.makeUserID(ctx, m)
+		return e.makeUserID(context.WithoutCancel(ctx), m)
 	})
 	select {
 	case r := <-done:

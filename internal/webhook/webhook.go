@@ -4,6 +4,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -22,8 +23,8 @@ import (
 )
 
 const (
-	// CallTimeout bounds one call, from looking up the host's name to the last
-	// byte of the answer.
+	// CallTimeout bounds a call that somebody waits for, from looking up the
+	// host's name to the last byte of the answer.
 	CallTimeout = 2 * time.Second
 
 	answerLimit = 64 << 10
@@ -107,26 +108,31 @@ func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
 // message is what is sent: the same id each time it is sent.
 type message struct {
-	id   string
-	body []byte
+	id          string
+	contentType string // default: application/json
+	body        []byte
+	within      time.Duration // all of the call; default: CallTimeout
 }
 
 // post sends m and returns the body of a 2xx answer. answered says that the
 // shop is there and has said something, if only no.
 func (e *Endpoint) post(ctx context.Context, m message) (body []byte, answered bool, err error) {
+	m.within = cmp.Or(m.within, CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.within)
+	defer cancel()
 	req, err := e.request(ctx, m)
 	if err != nil {
 		return nil, false, err
 	}
 	resp, err := e.client.Do(req)
 	if err != nil {
-		return nil, false, plain(err)
+		return nil, false, plain(err, m.within)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, answerLimit+1))
 	switch {
 	case err != nil:
-		return nil, false, plain(err)
+		return nil, false, plain(err, m.within)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		busy := resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests
 		return nil, !busy, &StatusError{resp.StatusCode}
@@ -149,7 +155,7 @@ func (e *Endpoint) request(ctx context.Context, m message) (*http.Request, error
 		}
 	}
 	req.Header.Set("User-Agent", "wxgate")
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", cmp.Or(m.contentType, "application/json"))
 	req.Header.Set(standardwebhooks.HeaderWebhookID, m.id)
 	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
@@ -160,11 +166,11 @@ func (e *Endpoint) request(ctx context.Context, m message) (*http.Request, error
 }
 
 // plain leaves the URL out of an error: its query may hold a token.
-func plain(err error) error {
+func plain(err error, within time.Duration) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		if u.Timeout() {
-			return fmt.Errorf("the shop did not answer within %s", CallTimeout)
+			return fmt.Errorf("the shop did not answer within %s", within)
 		}
 		err = u.Err
 	}

@@ -1,0 +1,388 @@
+package account
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// taker delivers to one receiver.
+type taker struct {
+	t        *testing.T
+	db       *DB
+	receiver string
+	holder   string
+	now      time.Time
+}
+
+// join makes a receiver of the database and somebody who delivers to it.
+func join(t *testing.T, db *DB, receiver, holder string) *taker {
+	t.Helper()
+	k := &taker{t, db, receiver, holder, time.Now()}
+	must(t, db.AddReceiver(t.Context(), Receiver{ID: receiver, Name: "https://" + receiver}, k.now))
+	return k
+}
+
+func (k *taker) taking(limit int) Taking {
+	return Taking{ReceiverID: k.receiver, Holder: k.holder, Now: k.now, Until: k.now.Add(time.Minute), Limit: limit}
+}
+
+// take returns the batch, and what its events are.
+func (k *taker) take(limit int) (batch DeliveryBatch, lines []string) {
+	k.t.Helper()
+	batch, err := k.db.TakeDeliveries(k.t.Context(), k.taking(limit))
+	must(k.t, err)
+	lines = []string{}
+	for _, d := range batch.Deliveries {
+		lines = append(lines, told(d.Event))
+	}
+	return batch, lines
+}
+
+// back puts a batch back, of which all was delivered but those that failed,
+// which are due a minute later.
+func (k *taker) back(batch DeliveryBatch, failed ...string) {
+	k.t.Helper()
+	var done []int64
+	var again []Delivery
+	for _, d := range batch.Deliveries {
+		if len(failed) > 0 && told(d.Event) == failed[0] {
+			d.Attempts, d.FirstTried, d.Due, d.Said = d.Attempts+1, k.now, k.now.Add(time.Minute), "no"
+			again, failed = append(again, d), failed[1:]
+			continue
+		}
+		done = append(done, d.Seq)
+	}
+	must(k.t, k.db.PutBack(k.t.Context(), k.taking(0), done, again))
+}
+
+// park gives up a batch.
+func (k *taker) park(batch DeliveryBatch) {
+	k.t.Helper()
+	for i := range batch.Deliveries {
+		d := &batch.Deliveries[i]
+		d.Attempts, d.FirstTried, d.Due, d.Parked, d.Said = 7, k.now, k.now.Add(time.Hour), k.now, "gone"
+	}
+	must(k.t, k.db.PutBack(k.t.Context(), k.taking(0), nil, batch.Deliveries))
+}
+
+func TestAReceiverIsSentWhatHappensFromItsJoiningOn(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		must(t, tell(t.Context(), db, "U", 0))
+		_, _ = pageOf(t, db, 0, 10)
+		one := join(t, db, "one", "a")
+		if batch, lines := one.take(10); batch.Taken || len(lines) > 0 {
+			t.Errorf("at first: %v", lines)
+		}
+		must(t, tell(t.Context(), db, "U", 1))
+		must(t, tell(t.Context(), db, "V", 2))
+		must(t, tell(t.Context(), db, "U", 3))
+		two := join(t, db, "two", "a") // of which nobody had read by then
+		one = join(t, db, "one", "a")  // a configuration that is loaded again
+		batch, lines := one.take(2)
+		diff(t, "a batch", []string{"U 1", "V 2"}, lines)
+		one.back(batch)
+		batch, lines = one.take(10)
+		diff(t, "the rest", []string{"U 3"}, lines)
+		one.back(batch)
+		if batch, lines = one.take(10); batch.Taken || len(lines) > 0 {
+			t.Errorf("at the end: %v", lines)
+		}
+		_, lines = two.take(10)
+		diff(t, "another receiver", []string{"U 1", "V 2", "U 3"}, lines)
+		diff(t, "its event", EventUserCreated, batchOf(t, two).Deliveries[0].Type)
+	})
+}
+
+func batchOf(t *testing.T, k *taker) DeliveryBatch {
+	t.Helper()
+	batch, _ := k.take(10)
+	return batch
+}
+
+func TestOneDeliversAtATime(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		a, b := join(t, db, "one", "a"), join(t, db, "one", "b")
+		must(t, tell(t.Context(), db, "U", 1))
+		must(t, tell(t.Context(), db, "V", 2))
+		held, lines := a.take(1)
+		diff(t, "the first", []string{"U 1"}, lines)
+		if batch, lines := b.take(10); batch.Taken || len(lines) > 0 {
+			t.Errorf("the other gets %v", lines)
+		}
+		a.back(held)
+		held, lines = a.take(1)
+		diff(t, "the next", []string{"V 2"}, lines)
+
+		b.now = b.now.Add(2 * time.Minute) // a stands still
+		other, lines := b.take(10)
+		diff(t, "what was held for too long", []string{"V 2"}, lines)
+		err := db.PutBack(t.Context(), a.taking(0), []int64{held.Deliveries[0].Seq}, nil)
+		if !errors.Is(err, ErrTakenOver) {
+			t.Errorf("the one that stood still: %v", err)
+		}
+		b.back(other, "V 2")
+		b.now = b.now.Add(time.Minute)
+		_, lines = b.take(10)
+		diff(t, "what failed", []string{"V 2"}, lines)
+	})
+}
+
+func TestWhatFollowsOfASubjectWaits(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "one", "a")
+		for n, subject := range []string{"U", "V", "U", "V"} {
+			must(t, tell(t.Context(), db, subject, n))
+		}
+		batch, _ := k.take(2)
+		k.back(batch, "U 0")
+		batch, lines := k.take(10)
+		diff(t, "behind a failure", []string{"V 3"}, lines)
+		k.back(batch)
+		if batch, lines := k.take(10); batch.Taken || len(lines) > 0 {
+			t.Errorf("while it waits: %v", lines)
+		}
+		k.now = k.now.Add(time.Minute)
+		batch, lines = k.take(10)
+		diff(t, "when it is due", []string{"U 0", "U 2"}, lines)
+		if d := batch.Deliveries[0]; d.Attempts != 1 || !d.FirstTried.Equal(fromMillis(millis(k.now.Add(-time.Minute)))) || d.Said != "no" {
+			t.Errorf("what is known of it: %+v", d)
+		}
+		k.park(DeliveryBatch{Deliveries: batch.Deliveries[:1]})
+		_, lines = k.take(10)
+		diff(t, "when it is given up", []string{"U 2"}, lines)
+	})
+}
+
+// Several deliver to one receiver while events are written: each event is
+// delivered once, and each subject's in order.
+func TestManyWhoDeliverSendEachEventOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		const writers, each, takers = 4, 25, 4
+		db := open(t)
+		join(t, db, "one", "")
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var mu sync.Mutex
+		sent := map[string][]int{}
+		var taking, writing sync.WaitGroup
+		for n := range takers {
+			k := &taker{t, db, "one", fmt.Sprint("holder", n), time.Now()}
+			taking.Go(func() {
+				for ctx.Err() == nil {
+					batch, err := db.TakeDeliveries(t.Context(), k.taking(7))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if !batch.Taken {
+						time.Sleep(time.Millisecond)
+						continue
+					}
+					mu.Lock()
+					var done []int64
+					for _, d := range batch.Deliveries {
+						var data struct{ N int }
+						if err := json.Unmarshal(d.Data.(json.RawMessage), &data); err != nil {
+							t.Error(err)
+						}
+						sent[d.Subject] = append(sent[d.Subject], data.N)
+						done = append(done, d.Seq)
+						if len(sent[fmt.Sprint("U", writers-1)]) == each && count(sent) == writers*each {
+							stop()
+						}
+					}
+					mu.Unlock()
+					if err := db.PutBack(t.Context(), k.taking(0), done, nil); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		want := map[string][]int{}
+		for w := range writers {
+			subject := fmt.Sprint("U", w)
+			for n := range each {
+				want[subject] = append(want[subject], n)
+			}
+			writing.Go(func() {
+				for n := range each {
+					if err := tell(t.Context(), db, subject, n); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		writing.Wait()
+		taking.Wait()
+		diff(t, "what was sent", want, sent)
+	})
+}
+
+func count(sent map[string][]int) (n int) {
+	for _, all := range sent {
+		n += len(all)
+	}
+	return n
+}
+
+func TestReplay(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		w := &world{t: t, db: db}
+		k := join(t, db, "one", "a")
+		for n := range 4 {
+			must(t, tell(t.Context(), db, fmt.Sprint("U", n), n))
+		}
+		batch, _ := k.take(1)
+		k.park(batch) // U0 is given up
+		batch, _ = k.take(10)
+		k.back(batch, "U2 2") // U1 and U3 are delivered, U2 is tried again
+		states, err := db.Receivers(t.Context())
+		must(t, err)
+		if len(states) != 1 || states[0].Waiting != 1 || states[0].Parked != 1 || states[0].Said != "no" || states[0].Oldest.IsZero() {
+			t.Errorf("the receiver: %+v", states)
+		}
+		parked, err := db.ParkedDeliveries(t.Context(), "one", 0, 10)
+		must(t, err)
+		if len(parked) != 1 || told(parked[0].Event) != "U0 0" || parked[0].Said != "gone" || parked[0].Attempts != 7 {
+			t.Errorf("parked: %+v", parked)
+		}
+		if more, err := db.ParkedDeliveries(t.Context(), "one", parked[0].Seq, 10); len(more) > 0 || err != nil {
+			t.Errorf("behind it: %v, %v", more, err)
+		}
+
+		n, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", By: byOperator()})
+		must(t, err)
+		batch, lines := k.take(10)
+		diff(t, "what had failed, at once", []string{"U0 0", "U2 2"}, lines)
+		diff(t, "their number", 2, n)
+		if d := batch.Deliveries[0]; d.Attempts != 0 || !d.FirstTried.IsZero() {
+			t.Errorf("it does not begin anew: %+v", d)
+		}
+		k.park(batch)
+
+		second := batch.Deliveries[0].Seq + 1
+		n, err = db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", After: &second, By: byOperator()})
+		must(t, err)
+		_, lines = k.take(10)
+		diff(t, "what is behind a place, once more", []string{"U2 2", "U3 3"}, lines)
+		diff(t, "their number", 2, n)
+		diff(t, "recorded", []string{"replay one: ticket 12", "replay one: ticket 12"}, w.operations())
+
+		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "two", By: byOperator()}); !errors.Is(err, ErrUnknownReceiver) {
+			t.Errorf("an unknown receiver: %v", err)
+		}
+		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", By: By{Operator: true}}); !errors.Is(err, ErrNoReason) {
+			t.Errorf("without a reason: %v", err)
+		}
+	})
+}
+
+// What a receiver has not had outlives what others have read, but not for ever.
+func TestUndeliveredEventsAreNotPruned(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "one", "a")
+		now := time.Now()
+		for n := range 4 {
+			must(t, tell(t.Context(), db, fmt.Sprint("U", n), n))
+		}
+		batch, _ := k.take(2)
+		k.back(batch, "U1 1")
+		prune := func(at time.Time, used bool) []string {
+			t.Helper()
+			if used {
+				must(t, db.AddReceiver(t.Context(), Receiver{ID: "one"}, at))
+			}
+			must(t, db.Prune(t.Context(), at))
+			return linesOf(t, db, `SELECT subject FROM wxgate_event ORDER BY seq`)
+		}
+		late := now.Add(EventsKept + time.Hour)
+		diff(t, "what was not delivered is kept", []string{"U1", "U2", "U3"}, prune(late, true))
+		k.now = late
+		batch, lines := k.take(10)
+		diff(t, "and delivered", []string{"U1 1", "U2 2", "U3 3"}, lines)
+		k.back(batch, "U2 2")
+		diff(t, "then it goes", []string{"U2", "U3"}, prune(late, true))
+		k.now = late.Add(time.Hour)
+		batch, _ = k.take(10)
+		k.park(batch)
+		diff(t, "what is parked is kept", []string{"U2", "U3"}, prune(k.now.Add(time.Hour), true))
+		diff(t, "for as long as an event is", []string(nil), prune(k.now.Add(EventsKept+time.Hour), true))
+
+		must(t, tell(t.Context(), db, "U4", 4))
+		diff(t, "what nobody fetches", []string{"U4"}, prune(now.Add(undeliveredKept-time.Hour), true))
+		diff(t, "goes in the end", []string(nil), prune(now.Add(undeliveredKept+time.Hour), true))
+		if batch, lines := k.take(10); len(lines) > 0 {
+			t.Errorf("it is sent what is gone: %v %v", batch, lines)
+		}
+		must(t, tell(t.Context(), db, "U5", 5))
+		last := now.Add(undeliveredKept + time.Hour)
+		diff(t, "a receiver that is in no configuration", []string(nil), prune(last.Add(EventsKept+time.Hour), false))
+		diff(t, "is forgotten", []string(nil), linesOf(t, db, `SELECT id FROM wxgate_receiver`))
+	})
+}
+
+// mergeEvent writes a user.merged.
+func mergeEvent(t *testing.T, db *DB, from string, at time.Time) {
+	t.Helper()
+	must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
+		c := &change{ctx: t.Context(), tx: tx, at: at}
+		return c.emit(EventUserMerged, "U", Merged{From: from, To: "U", FromKind: Guest, ToKind: Member, Reason: "login", Aliases: []string{from}})
+	}))
+}
+
+func TestAMergeIsSettledAMinuteLater(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		now := time.Now()
+		merges := func() (lines []string) {
+			page, err := db.Events(t.Context(), 0, 1000)
+			must(t, err)
+			for _, e := range page.Events {
+				var m Merged
+				must(t, json.Unmarshal(e.Data.(json.RawMessage), &m))
+				if e.Type == EventUserMerged || e.Type == EventMergeSettled {
+					lines = append(lines, fmt.Sprint(e.Type, " ", e.Subject, " ", m.Aliases, " ", m.ToKind))
+				}
+			}
+			return lines
+		}
+		mergeEvent(t, db, "V1", now)
+		must(t, tell(t.Context(), db, "U", 1))
+		must(t, db.SettleMerges(t.Context(), now.Add(SettleAfter-time.Second)))
+		diff(t, "before", []string{"user.merged U [V1] member"}, merges())
+		mergeEvent(t, db, "V2", now.Add(30*time.Second))
+		for range 3 {
+			must(t, db.SettleMerges(t.Context(), now.Add(SettleAfter+time.Second)))
+		}
+		want := []string{"user.merged U [V1] member", "user.merged U [V2] member", "user.merge_settled U [V1] member"}
+		diff(t, "the first, once", want, merges())
+
+		for range settleBatch + 5 {
+			must(t, tell(t.Context(), db, "U", 1))
+		}
+		var settling sync.WaitGroup
+		for range 6 {
+			settling.Go(func() {
+				if err := db.SettleMerges(t.Context(), now.Add(time.Hour)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		settling.Wait()
+		diff(t, "the second, once, however many look", append(want, "user.merge_settled U [V2] member"), merges())
+		mergeEvent(t, db, "V3", now)
+		must(t, db.SettleMerges(t.Context(), now.Add(time.Hour)))
+		diff(t, "one behind many events", append(want, "user.merge_settled U [V2] member", "user.merged U [V3] member", "user.merge_settled U [V3] member"), merges())
+	})
+}
