@@ -50,7 +50,7 @@ export async function built() {
   const files = {
     'miniprogram/dist/index.mjs': notice('@wxgate/miniprogram') + module,
     'miniprogram/miniprogram_dist/index.js': notice('@wxgate/miniprogram') + commonJS(module),
-    'web/wxgate.js': notice('wxgate.js for pages') + (await bundle('web/src/wxgate.ts', { format: 'iife', minify: true })),
+    'web/wxgate.js': '// wxgate.js, Apache License 2.0\n' + (await bundle('web/src/wxgate.ts', { format: 'iife', minify: true })),
   }
   for (const [name, text] of Object.entries(declarations())) files['miniprogram/types/' + name] = text
   return files

@@ -1,41 +1,64 @@
-// Sends a visitor to the gateway's login when a script's request is answered
-// that one is needed: once, and back to the same route and the same place of the
-// page. Include it before all other scripts.
-;(() => {
-  const key = 'wxgate'
-  const problem = 'urn:wxgate:problem:login_required'
-  /** Whether a request may lead away: not again before the person has done something here. */
-  let may = true
+// Leads a visitor to the gateway's login when a script's request is answered that
+// one is needed: once, and back to the same route and place of the page. Included
+// before all other scripts; for a gateway on another host its origin is in
+// data-gateway. The script that asked gets its 401 all the same.
 
-  const leave = (said: string, url: string) => {
-    if (!may) return
-    let to: URL
+const script = document.currentScript
+const gateway = (script && script.dataset.gateway) || location.origin
+const memory = sessionStorage
+/** Whether a request may lead away. After it has, the visitor has to do something first. */
+let may = true
+
+function leave(answer: any, url: string): void {
+  if (!may || answer.type !== 'urn:wxgate:problem:login_required') return
+  const here = location.href
+  const to = new URL(answer.login_url, url)
+  // Nobody else whom the page asks for something may lead it away.
+  if (to.origin !== gateway) return
+  may = false
+  to.searchParams.set('return_to', here.replace(gateway, ''))
+  location.assign(to.href)
+  memory.wxgate = JSON.stringify([here, scrollY])
+}
+
+const ignore = () => {}
+const fetched = fetch
+window.fetch = (input, init) =>
+  fetched(input, init).then((answer) => {
+    if (answer.status === 401) answer.clone().json().then((said) => leave(said, answer.url)).catch(ignore)
+    return answer
+  })
+
+// axios and most other clients.
+const open = XMLHttpRequest.prototype.open
+XMLHttpRequest.prototype.open = function (this: XMLHttpRequest) {
+  this.addEventListener('load', () => {
+    if (this.status !== 401) return
     try {
-      const answer = JSON.parse(said)
-      if (answer.type !== problem) return
-      to = new URL(answer.login_url, url)
+      leave(JSON.parse(this.responseText), this.responseURL)
     } catch (e) {
-      return
+      // Not text, or not the gateway's.
     }
+  })
+  return open.apply(this, arguments as any)
+}
+
+for (const event of ['mousedown', 'touchstart', 'keydown']) addEventListener(event, () => (may = true), true)
+
+if (memory.wxgate) {
+  const [href, top] = JSON.parse(memory.wxgate)
+  delete memory.wxgate
+  if (href === location.href) {
     may = false
-    const here = to.host === location.host ? location.pathname + location.search + location.hash : location.href
-    to.searchParams.set('return_to', here)
-    sessionStorage.setItem(key, JSON.stringify([location.href, scrollY]))
-    location.assign(to.href)
+    // The page may become long enough only by and by. Whoever does something
+    // himself is not moved any more.
+    let tries = 50
+    const scroll = () => {
+      scrollTo(0, top)
+      if (!may && tries-- && Math.abs(scrollY - top) > 1) setTimeout(scroll, 100)
+    }
+    addEventListener('load', scroll)
   }
+}
 
-  const fetched = window.fetch
-  window.fetch = (...args) =>
-    fetched(...args).then((answer) => {
-      if (answer.status === 401) answer.clone().text().then((said) => leave(said, answer.url))
-      return answer
-    })
-
-  const open = XMLHttpRequest.prototype.open
-  XMLHttpRequest.prototype.open = function (this: XMLHttpRequest, ...args: any) {
-    this.addEventListener('load', () => {
-      if (this.status === 401 && (this.responseType === '' || this.responseType === 'text')) leave(this.responseText, this.responseURL)
-    })
-    return open.apply(this, args)
-  }
-})()
+export {}
