@@ -65,12 +65,12 @@ var PAUSES = [500, 2e3];
 var LOGIN_GAP = 1e4;
 var TIMEOUT = 1e4;
 function open(site) {
-  const s = { site, token: "", user: void 0, pending: null, since: 0, listeners: [] };
+  const s = { site, token: "", user: null, pending: null, since: 0, listeners: [] };
   try {
     const kept = site.wx.getStorageSync(keyOf(site));
     if (typeof kept.token === "string") {
       s.token = kept.token;
-      s.user = kept.user;
+      s.user = kept.user || null;
     }
   } catch (e) {
   }
@@ -86,13 +86,13 @@ function keyOf(site) {
   return "wxgate " + site.appid + " " + site.origin;
 }
 function usable(s) {
-  return !s.pending && (!!s.token || s.user === null);
+  return !s.pending && !!s.token;
 }
 function ensure(s) {
   return usable(s) ? Promise.resolve() : login(s);
 }
 function settled(s) {
-  return (s.pending || Promise.resolve()).catch(() => void 0);
+  return s.pending ? s.pending.catch(() => void 0) : Promise.resolve();
 }
 function login(s, want) {
   if (s.pending) return want ? settled(s).then(() => login(s, want)) : s.pending;
@@ -105,8 +105,9 @@ function login(s, want) {
 }
 function exchange(s, want, again) {
   return code(s).then((code2) => persist(s, "/mini/login", { appid: s.site.appid, code: code2, want })).then(
-    () => {
+    (answer) => {
       s.since = Date.now();
+      return answer;
     },
     (error) => {
       if (!again || error.code !== "code_used" && error.code !== "code_invalid") throw error;
@@ -172,7 +173,7 @@ function call(s, method, path, data, token) {
         const answer = res.data || {};
         const given = answer.session || headerOf(res.header, "x-wxgate-session");
         const user = path === "/me" ? answer : answer.user;
-        if (token === s.token && (token || given)) {
+        if (token === s.token) {
           s.token = given || token;
           if (user) become(s, user);
         }
@@ -201,16 +202,12 @@ function take(s, header, token) {
   keep(s);
   refresh(s).catch(() => void 0);
 }
-function forget(s) {
-  s.token = "";
-  become(s, null);
-}
 function become(s, user) {
   const from = s.user;
   s.user = user;
   keep(s);
-  const kind = from !== void 0 && changeOf(from, user);
-  if (!kind) return;
+  const kind = from && changeOf(from, user);
+  if (!from || !kind) return;
   for (const listener of s.listeners.slice()) {
     try {
       listener({ from, to: user, kind });
@@ -221,7 +218,6 @@ function become(s, user) {
 }
 function changeOf(from, to) {
   if (isMember(to) !== isMember(from)) return isMember(to) ? "login" : "logout";
-  if (!from || !to) return void 0;
   if (from.id && to.id && from.id !== to.id) return "merge";
   return to.phone_verified && !from.phone_verified ? "phone" : void 0;
 }
@@ -238,7 +234,7 @@ function ready(s, ask) {
     });
   }
   return ask.first.then(
-    () => ensure(s).then(() => s.user || null),
+    () => ensure(s).then(() => s.user),
     (error) => {
       if (!s.token || !s.user) throw error;
       return s.user;
@@ -260,16 +256,14 @@ function demand(s, ask, phone) {
   return ask.pending;
 }
 function ascend(s, ask, phone) {
-  let missing = failure("phone_required", "wxgate:fail phone_required");
-  return (isMember(s.user) ? Promise.resolve() : login(s, "login")).catch((error) => {
-    if (error.code !== "phone_required") throw error;
-    missing = error;
-  }).then(() => {
+  const fail = (code2) => failure(code2, "wxgate:fail " + code2);
+  const first = isMember(s.user) ? Promise.resolve({}) : login(s, "login");
+  return first.then((answer) => {
     if (enough(s.user, phone)) return s.user;
-    if (!ask.phone) throw missing;
+    if (!ask.phone) throw fail(answer.code || "phone_required");
     return ask.phone().then(() => {
       if (enough(s.user, phone)) return s.user;
-      throw failure("login_cancelled", "wxgate:fail login_cancelled");
+      throw fail("login_cancelled");
     });
   });
 }
@@ -287,14 +281,13 @@ function bindPhone(s, event) {
     }
   );
 }
-function logout(s, ask) {
-  const ended = !s.token ? Promise.resolve() : call(s, "POST", "/logout", {}, s.token);
-  return ended.catch((error) => {
-    if (error.code !== "session_expired") throw error;
-  }).then(() => {
-    ask.first = void 0;
-    forget(s);
-  });
+function logout(s) {
+  return signedIn(s, "POST", "/logout", {}).then(
+    () => refresh(s).then(
+      () => void 0,
+      () => become(s, { kind: "nobody" })
+    )
+  );
 }
 
 // miniprogram/src/socket.ts
@@ -446,7 +439,7 @@ function createGateway(options) {
     downloadFile: (o) => send(s, ask, "downloadFile", o),
     connectSocket: (o) => connect(s, o),
     ready: () => ready(s, ask),
-    user: () => s.user || null,
+    user: () => s.user,
     onChange: (listener) => {
       s.listeners.push(listener);
       return () => {
@@ -458,7 +451,7 @@ function createGateway(options) {
     webviewUrl: (path) => signedIn(s, "POST", "/mini/ticket", { return_to: path }).then(
       (answer) => String(answer.url).replace(/^\//, site.origin + "/")
     ),
-    logout: () => logout(s, ask)
+    logout: () => logout(s)
   };
 }
 export {

@@ -79,12 +79,12 @@ var PAUSES = [500, 2e3];
 var LOGIN_GAP = 1e4;
 var TIMEOUT = 1e4;
 function open(site) {
-    var s = { site: site, token: "", user: void 0, pending: null, since: 0, listeners: [] };
+    var s = { site: site, token: "", user: null, pending: null, since: 0, listeners: [] };
     try {
         var kept = site.wx.getStorageSync(keyOf(site));
         if (typeof kept.token === "string") {
             s.token = kept.token;
-            s.user = kept.user;
+            s.user = kept.user || null;
         }
     }
     catch (e) {
@@ -102,13 +102,13 @@ function keyOf(site) {
     return "wxgate " + site.appid + " " + site.origin;
 }
 function usable(s) {
-    return !s.pending && (!!s.token || s.user === null);
+    return !s.pending && !!s.token;
 }
 function ensure(s) {
     return usable(s) ? Promise.resolve() : login(s);
 }
 function settled(s) {
-    return (s.pending || Promise.resolve()).catch(function () { return void 0; });
+    return s.pending ? s.pending.catch(function () { return void 0; }) : Promise.resolve();
 }
 function login(s, want) {
     if (s.pending)
@@ -121,8 +121,9 @@ function login(s, want) {
     return s.pending;
 }
 function exchange(s, want, again) {
-    return code(s).then(function (code2) { return persist(s, "/mini/login", { appid: s.site.appid, code: code2, want: want }); }).then(function () {
+    return code(s).then(function (code2) { return persist(s, "/mini/login", { appid: s.site.appid, code: code2, want: want }); }).then(function (answer) {
         s.since = Date.now();
+        return answer;
     }, function (error) {
         if (!again || error.code !== "code_used" && error.code !== "code_invalid")
             throw error;
@@ -190,7 +191,7 @@ function call(s, method, path, data, token) {
                 var answer = res.data || {};
                 var given = answer.session || headerOf(res.header, "x-wxgate-session");
                 var user = path === "/me" ? answer : answer.user;
-                if (token === s.token && (token || given)) {
+                if (token === s.token) {
                     s.token = given || token;
                     if (user)
                         become(s, user);
@@ -221,16 +222,12 @@ function take(s, header, token) {
     keep(s);
     refresh(s).catch(function () { return void 0; });
 }
-function forget(s) {
-    s.token = "";
-    become(s, null);
-}
 function become(s, user) {
     var from = s.user;
     s.user = user;
     keep(s);
-    var kind = from !== void 0 && changeOf(from, user);
-    if (!kind)
+    var kind = from && changeOf(from, user);
+    if (!from || !kind)
         return;
     for (var _i = 0, _a = s.listeners.slice(); _i < _a.length; _i++) {
         var listener = _a[_i];
@@ -245,8 +242,6 @@ function become(s, user) {
 function changeOf(from, to) {
     if (isMember(to) !== isMember(from))
         return isMember(to) ? "login" : "logout";
-    if (!from || !to)
-        return void 0;
     if (from.id && to.id && from.id !== to.id)
         return "merge";
     return to.phone_verified && !from.phone_verified ? "phone" : void 0;
@@ -262,7 +257,7 @@ function ready(s, ask) {
             ask.first = void 0;
         });
     }
-    return ask.first.then(function () { return ensure(s).then(function () { return s.user || null; }); }, function (error) {
+    return ask.first.then(function () { return ensure(s).then(function () { return s.user; }); }, function (error) {
         if (!s.token || !s.user)
             throw error;
         return s.user;
@@ -286,20 +281,17 @@ function demand(s, ask, phone) {
     return ask.pending;
 }
 function ascend(s, ask, phone) {
-    var missing = failure("phone_required", "wxgate:fail phone_required");
-    return (isMember(s.user) ? Promise.resolve() : login(s, "login")).catch(function (error) {
-        if (error.code !== "phone_required")
-            throw error;
-        missing = error;
-    }).then(function () {
+    var fail = function (code2) { return failure(code2, "wxgate:fail " + code2); };
+    var first = isMember(s.user) ? Promise.resolve({}) : login(s, "login");
+    return first.then(function (answer) {
         if (enough(s.user, phone))
             return s.user;
         if (!ask.phone)
-            throw missing;
+            throw fail(answer.code || "phone_required");
         return ask.phone().then(function () {
             if (enough(s.user, phone))
                 return s.user;
-            throw failure("login_cancelled", "wxgate:fail login_cancelled");
+            throw fail("login_cancelled");
         });
     });
 }
@@ -316,15 +308,8 @@ function bindPhone(s, event) {
         throw error;
     });
 }
-function logout(s, ask) {
-    var ended = !s.token ? Promise.resolve() : call(s, "POST", "/logout", {}, s.token);
-    return ended.catch(function (error) {
-        if (error.code !== "session_expired")
-            throw error;
-    }).then(function () {
-        ask.first = void 0;
-        forget(s);
-    });
+function logout(s) {
+    return signedIn(s, "POST", "/logout", {}).then(function () { return refresh(s).then(function () { return void 0; }, function () { return become(s, { kind: "nobody" }); }); });
 }
 // miniprogram/src/socket.ts
 function connect(s, options) {
@@ -513,7 +498,7 @@ function createGateway(options) {
         downloadFile: function (o) { return send(s, ask, "downloadFile", o); },
         connectSocket: function (o) { return connect(s, o); },
         ready: function () { return ready(s, ask); },
-        user: function () { return s.user || null; },
+        user: function () { return s.user; },
         onChange: function (listener) {
             s.listeners.push(listener);
             return function () {
@@ -523,6 +508,6 @@ function createGateway(options) {
         requireLogin: function (need) { return demand(s, ask, !!need && !!need.phone); },
         bindPhone: function (event) { return bindPhone(s, event); },
         webviewUrl: function (path) { return signedIn(s, "POST", "/mini/ticket", { return_to: path }).then(function (answer) { return String(answer.url).replace(/^\//, site.origin + "/"); }); },
-        logout: function () { return logout(s, ask); }
+        logout: function () { return logout(s); }
     };
 }

@@ -18,7 +18,7 @@ export function createGateway(options: Options): Gateway {
     downloadFile: (o) => send(s, ask, 'downloadFile', o),
     connectSocket: (o) => connect(s, o),
     ready: () => ready(s, ask),
-    user: () => s.user || null,
+    user: () => s.user,
     onChange: (listener) => {
       s.listeners.push(listener)
       return () => {
@@ -31,6 +31,6 @@ export function createGateway(options: Options): Gateway {
       signedIn(s, 'POST', '/mini/ticket', { return_to: path }).then((answer) =>
         String(answer.url).replace(/^\//, site.origin + '/'),
       ),
-    logout: () => logout(s, ask),
+    logout: () => logout(s),
   }
 }

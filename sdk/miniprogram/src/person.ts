@@ -1,5 +1,5 @@
 import { failure, phoneRefusal } from './error'
-import { call, ensure, forget, isMember, login, persist, refresh, settled, type Session } from './session'
+import { become, ensure, isMember, login, persist, refresh, settled, signedIn, type Answer, type Session } from './session'
 import type { GatewayError, PhoneEvent, User } from './types'
 
 /** How a person is asked for what is missing. */
@@ -12,7 +12,7 @@ export interface Asking {
 }
 
 /** Waits until the person is known, by a login if need be. */
-export function ready(s: Session, ask: Asking): Promise<User | null> {
+export function ready(s: Session, ask: Asking): Promise<User> {
   if (!ask.first) {
     // A kept session may be out of date. Without a network it has to do.
     ask.first = s.token ? refresh(s) : ensure(s)
@@ -21,7 +21,7 @@ export function ready(s: Session, ask: Asking): Promise<User | null> {
     })
   }
   return ask.first.then(
-    () => ensure(s).then(() => s.user || null),
+    () => ensure(s).then(() => s.user as User),
     (error) => {
       if (!s.token || !s.user) throw error
       return s.user
@@ -51,23 +51,19 @@ export function demand(s: Session, ask: Asking, phone: boolean): Promise<User> {
 }
 
 function ascend(s: Session, ask: Asking, phone: boolean): Promise<User> {
-  let missing = failure('phone_required', 'wxgate:fail phone_required')
-  return (isMember(s.user) ? Promise.resolve() : login(s, 'login'))
-    .catch((error: GatewayError) => {
-      if (error.code !== 'phone_required') throw error
-      missing = error
-    })
-    .then(() => {
+  const fail = (code: string) => failure(code, 'wxgate:fail ' + code)
+  const first: Promise<Answer> = isMember(s.user) ? Promise.resolve({}) : login(s, 'login')
+  return first.then((answer) => {
+    if (enough(s.user, phone)) return s.user
+    if (!ask.phone) throw fail(answer.code || 'phone_required')
+    return ask.phone().then(() => {
       if (enough(s.user, phone)) return s.user
-      if (!ask.phone) throw missing
-      return ask.phone().then(() => {
-        if (enough(s.user, phone)) return s.user
-        throw failure('login_cancelled', 'wxgate:fail login_cancelled')
-      })
+      throw fail('login_cancelled')
     })
+  })
 }
 
-function enough(user: User | null | undefined, phone: boolean): user is User {
+function enough(user: User | null, phone: boolean): user is User {
   return isMember(user) && (!phone || !!user.phone_verified)
 }
 
@@ -88,15 +84,12 @@ export function bindPhone(s: Session, event: PhoneEvent): Promise<User> {
     )
 }
 
-/** Ends the session, also one that has ended already. */
-export function logout(s: Session, ask: Asking): Promise<void> {
-  const ended = !s.token ? Promise.resolve() : call(s, 'POST', '/logout', {}, s.token)
-  return (ended as Promise<unknown>)
-    .catch((error: GatewayError) => {
-      if (error.code !== 'session_expired') throw error
-    })
-    .then(() => {
-      ask.first = undefined
-      forget(s)
-    })
+/** Ends the session. The gateway gives another, of a guest whom nothing recognises. */
+export function logout(s: Session): Promise<void> {
+  return signedIn(s, 'POST', '/logout', {}).then(() =>
+    refresh(s).then(
+      () => undefined,
+      () => become(s, { kind: 'nobody' }),
+    ),
+  )
 }

@@ -6,10 +6,10 @@ import type { Change, GatewayError, User } from './types'
 export interface Session {
   site: Site
   token: string
-  /** Undefined: not known yet. Null: logged out. */
-  user: User | null | undefined
+  /** Null: not known yet. */
+  user: User | null
   /** The one login under way, for all who wait. */
-  pending: Promise<void> | null
+  pending: Promise<Answer> | null
   /** When the last login succeeded, in ms. */
   since: number
   listeners: Array<(change: Change) => void>
@@ -19,6 +19,8 @@ export interface Session {
 export interface Answer {
   session?: string
   user?: User
+  /** Of a login: why the person is no more than that. */
+  code?: string
   url?: string
 }
 
@@ -35,12 +37,12 @@ const TIMEOUT = 10000
 
 /** Opens the session that was kept on the phone, if any. WeChat keeps it apart for each of its users. */
 export function open(site: Site): Session {
-  const s: Session = { site, token: '', user: undefined, pending: null, since: 0, listeners: [] }
+  const s: Session = { site, token: '', user: null, pending: null, since: 0, listeners: [] }
   try {
     const kept = site.wx.getStorageSync(keyOf(site)) as Partial<Session>
     if (typeof kept.token === 'string') {
       s.token = kept.token
-      s.user = kept.user
+      s.user = kept.user || null
     }
   } catch (e) {
     // A broken storage costs a login.
@@ -60,23 +62,23 @@ function keyOf(site: Site): string {
   return 'wxgate ' + site.appid + ' ' + site.origin
 }
 
-/** Says whether requests can be sent without waiting: with a session, or without one after a logout. */
+/** Says whether there is a session, and no other on its way. */
 export function usable(s: Session): boolean {
-  return !s.pending && (!!s.token || s.user === null)
+  return !s.pending && !!s.token
 }
 
-/** Waits until requests can be sent. */
-export function ensure(s: Session): Promise<void> {
+/** Waits until there is a session. */
+export function ensure(s: Session): Promise<unknown> {
   return usable(s) ? Promise.resolve() : login(s)
 }
 
 /** Waits until no login is under way, whatever has become of it. */
-export function settled(s: Session): Promise<void> {
-  return (s.pending || Promise.resolve()).catch(() => undefined)
+export function settled(s: Session): Promise<unknown> {
+  return s.pending ? s.pending.catch(() => undefined) : Promise.resolve()
 }
 
 /** Logs in, once for all who wait. */
-export function login(s: Session, want?: 'login'): Promise<void> {
+export function login(s: Session, want?: 'login'): Promise<Answer> {
   if (s.pending) return want ? settled(s).then(() => login(s, want)) : s.pending
   const done = () => {
     s.pending = null
@@ -87,12 +89,13 @@ export function login(s: Session, want?: 'login'): Promise<void> {
 }
 
 /** Changes a code of WeChat's for a session. A code that is spent is replaced once. */
-function exchange(s: Session, want: 'login' | undefined, again: boolean): Promise<void> {
+function exchange(s: Session, want: 'login' | undefined, again: boolean): Promise<Answer> {
   return code(s)
     .then((code) => persist(s, '/mini/login', { appid: s.site.appid, code, want }))
     .then(
-      () => {
+      (answer) => {
         s.since = Date.now()
+        return answer
       },
       (error: GatewayError) => {
         if (!again || (error.code !== 'code_used' && error.code !== 'code_invalid')) throw error
@@ -174,8 +177,8 @@ export function call(s: Session, method: Method, path: string, data: object | un
         const answer = (res.data || {}) as Answer
         const given = answer.session || headerOf(res.header, 'x-wxgate-session')
         const user = path === '/me' ? (answer as User) : answer.user
-        // Of answers to older sessions none counts, nor one about nobody in particular.
-        if (token === s.token && (token || given)) {
+        // Of answers to older sessions none counts.
+        if (token === s.token) {
           s.token = given || token
           if (user) become(s, user)
         }
@@ -208,18 +211,12 @@ export function take(s: Session, header: WechatMiniprogram.IAnyObject | undefine
   refresh(s).catch(() => undefined)
 }
 
-/** Forgets the session, until a login is wanted. */
-export function forget(s: Session): void {
-  s.token = ''
-  become(s, null)
-}
-
-function become(s: Session, user: User | null): void {
+export function become(s: Session, user: User): void {
   const from = s.user
   s.user = user
   keep(s)
-  const kind = from !== undefined && changeOf(from, user)
-  if (!kind) return
+  const kind = from && changeOf(from, user)
+  if (!from || !kind) return
   for (const listener of s.listeners.slice()) {
     try {
       listener({ from, to: user, kind })
@@ -229,13 +226,12 @@ function become(s: Session, user: User | null): void {
   }
 }
 
-function changeOf(from: User | null, to: User | null): Change['kind'] | undefined {
+function changeOf(from: User, to: User): Change['kind'] | undefined {
   if (isMember(to) !== isMember(from)) return isMember(to) ? 'login' : 'logout'
-  if (!from || !to) return undefined
   if (from.id && to.id && from.id !== to.id) return 'merge'
   return to.phone_verified && !from.phone_verified ? 'phone' : undefined
 }
 
-export function isMember(user: User | null | undefined): user is User {
+export function isMember(user: User | null): user is User {
   return !!user && user.kind === 'member'
 }

@@ -17,14 +17,14 @@ export interface User {
  * Who the person was and who he is now. Whatever belongs to a person on the
  * screen (cart, addresses, orders) is loaded again.
  *
- * - `login`: a guest, or somebody who had logged out, is a member now.
+ * - `login`: a guest is a member now.
  * - `merge`: the id was replaced by another of the same kind.
  * - `phone`: the same person has a verified phone now.
  * - `logout`: a member no longer, by `logout()` or because his account said so.
  */
 export interface Change {
-    from: User | null;
-    to: User | null;
+    from: User;
+    to: User;
     kind: 'login' | 'merge' | 'phone' | 'logout';
 }
 /**
@@ -102,9 +102,9 @@ export interface Gateway {
     downloadFile(options: DownloadOption): DownloadTask;
     /** As wx.connectSocket; a path of the site becomes a wss URL. */
     connectSocket(options: WechatMiniprogram.ConnectSocketOption): WechatMiniprogram.SocketTask;
-    /** Logs in if need be. Null after `logout()`. */
-    ready(): Promise<User | null>;
-    /** Who the person is as far as is known now, without asking. */
+    /** Logs in if need be, and asks once who the person is now. */
+    ready(): Promise<User>;
+    /** Who the person is as far as is known, without asking. Null before the first login. */
     user(): User | null;
     /** Tells of changes of the person until the returned function is called. */
     onChange(listener: (change: Change) => void): () => void;
@@ -116,7 +116,7 @@ export interface Gateway {
     bindPhone(event: PhoneEvent): Promise<User>;
     /** The URL with which a web-view opens a page of the site as the same person. Good once, for a minute. */
     webviewUrl(path: string): Promise<string>;
-    /** Ends the session. Nobody is logged in again until `requireLogin()`. */
+    /** Logs out: the person is a guest whom nothing recognises, until `requireLogin()`. */
     logout(): Promise<void>;
 }
 export {};
