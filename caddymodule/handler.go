@@ -12,8 +12,11 @@ import (
 
 // ServeHTTP takes a request through the gate in six steps.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	v := h.visit(r)   // 1: read our input, strip what could pass for ours
-	site := v.Site()  // ours, unless this is a gate on the way to an error page
+	v := h.visit(r)  // 1: read our input, strip what could pass for ours
+	site := v.Site() // ours, its shadow, or that of a gate on the way to an error page
+	if x := v.Explanation(); x != nil {
+		next = caddyhttp.HandlerFunc(x.Reach) // somebody asks, and the shop does not hear of it
+	}
 	if site.Owns(v) { // 2: our own endpoints
 		site.ServeHTTP(w, r, v)
 		return nil
@@ -41,8 +44,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(aw, r)
 }
 
-// visitVar is the variable that keeps the visit of a request.
-const visitVar = "wxgate.visit"
+const (
+	visitVar       = "wxgate.visit"       // keeps the visit of a request
+	explanationVar = "wxgate.explanation" // marks a request that somebody only asks about
+)
 
 // visit begins a visit, or goes on with the one that the request began at the
 // gate of its site before it met an error: only that gate has seen what the
@@ -52,7 +57,11 @@ func (h *Handler) visit(r *http.Request) *gate.Visit {
 	if v, ok := vars[visitVar].(*gate.Visit); ok {
 		return v
 	}
-	v := h.site.Receive(r, originOf(r, vars))
+	site := h.site
+	if x, ok := vars[explanationVar].(*gate.Explanation); ok {
+		site = x.Of(site)
+	}
+	v := site.Receive(r, originOf(r, vars))
 	if vars != nil {
 		vars[visitVar] = v
 	}

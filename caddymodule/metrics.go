@@ -19,6 +19,7 @@ type metrics struct {
 	identify  prometheus.Histogram
 	hits      prometheus.Counter
 	stripped  prometheus.Counter
+	shadow    *prometheus.CounterVec
 	logins    *prometheus.CounterVec
 	links     *prometheus.CounterVec
 	sms       *prometheus.CounterVec
@@ -38,6 +39,7 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		})),
 		hits:     register(reg, prometheus.NewCounter(opts("cache_hits_total", "Requests whose session was in memory."))),
 		stripped: register(reg, prometheus.NewCounter(opts("stripped_headers_total", "Headers removed because they could pass for the gateway's."))),
+		shadow:   register(reg, prometheus.NewCounterVec(opts("shadow_requests_total", "What would have become of requests in the shadow."), []string{"level", "outcome"})),
 		logins:   register(reg, prometheus.NewCounterVec(opts("logins_total", "Ends of authorizations."), []string{"channel", "outcome"})),
 		links:    register(reg, prometheus.NewCounterVec(opts("links_total", "Account decisions."), []string{"code"})),
 		sms:      register(reg, prometheus.NewCounterVec(opts("sms_total", "Codes for phones."), []string{"carrier", "outcome"})),
@@ -74,6 +76,11 @@ func register[C prometheus.Collector](reg *prometheus.Registry, c C) C {
 // for every request and looks nothing up in a map.
 func (m *metrics) Request(level gate.Level, outcome string) {
 	m.requests[level][slices.Index(m.outcomes, outcome)].Inc()
+}
+
+// Shadow implements gate.Metrics.
+func (m *metrics) Shadow(level gate.Level, outcome string) {
+	m.shadow.WithLabelValues(level.String(), outcome).Inc()
 }
 
 func (m *metrics) Identified(d time.Duration)    { m.identify.Observe(d.Seconds()) }

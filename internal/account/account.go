@@ -215,6 +215,9 @@ type SessionRef struct {
 	// AppID, OpenID and UnionID are what WeChat proved for the session.
 	AppID, OpenID, UnionID string
 	IssuedAt               time.Time
+	// Unattended says that nobody is here: it is only asked. The member's
+	// last_seen stays.
+	Unattended bool
 }
 
 // Resolved is whom a session stands for now.

@@ -48,7 +48,7 @@ func (db *DB) Resolve(ctx context.Context, ref SessionRef) (Resolved, error) {
 		return Resolved{}, fmt.Errorf("resolving a session: %w", err)
 	}
 	res, err := s.resolve(ref, now)
-	if u := s.served(res.UserID); u != nil && u.kind == Member && now.Sub(u.lastSeen) >= seenInterval {
+	if u := s.served(res.UserID); u != nil && u.kind == Member && !ref.Unattended && now.Sub(u.lastSeen) >= seenInterval {
 		db.see(ctx, u.id, now)
 	}
 	return res, err

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
-	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
 )
 
@@ -16,7 +15,12 @@ import (
 // challenge, or a refusal. A visitor who has no id yet and may have one gets
 // it here.
 func (s *Site) Answer(w http.ResponseWriter, r *http.Request, v *Visit) (answered bool) {
+	if s.shadowOf != nil {
+		s.foresee(r, v)
+		return false
+	}
 	outcome := s.answer(w, r, v)
+	v.trace.ends(outcome)
 	s.Metrics.Request(v.level, outcome)
 	return outcome != outcomePass
 }
@@ -37,13 +41,16 @@ func Outcomes() []string {
 
 func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 	if v.level <= Public {
+		v.trace.because("the level asks for nobody")
 		return outcomePass
 	}
 	if v.viaHeader && !v.failed && v.session() == nil && !v.who.known() {
+		v.trace.because("a client that sends its session in a header has to know that it is of no use")
 		s.writeProblem(w, r, newProblem(codeSessionExpired))
 		return outcomeRefused
 	}
 	if isPreflight(r) && s.staysPreflight(r, v) {
+		v.trace.because("a preflight never carries a session, and passes as nobody")
 		v.who = identity{}
 		return outcomePass
 	}
@@ -58,6 +65,7 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 		s.mint(r.Context(), v)
 	}
 	if v.level > Guest && v.reaches(v.level) && navigation && !prefetch && s.wantsUnionID(v) {
+		v.trace.because("he is a member without a unionid, and is asked for a consent once a day")
 		if !s.toExternal(w, r, v) {
 			s.deliver(w, v)
 			s.redirect(w, s.loginURL(v.here(), ""))
@@ -65,15 +73,18 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 		return outcomeChallenge
 	}
 	if v.level == Guest || v.reaches(v.level) {
+		v.trace.because(v.standing())
 		return outcomePass
 	}
 	if !prefetch && s.promote(r.Context(), v) && v.reaches(v.level) {
+		v.trace.because("he becomes a member without a page: WeChat has told his unionid, and first_login wechat asks for no more")
 		return outcomePass
 	}
 	if v.failed {
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return outcomeFailed
 	}
+	v.trace.because(v.standing() + ", and the level asks for more")
 	s.challenge(w, r, v)
 	return outcomeChallenge
 }
@@ -109,6 +120,7 @@ func (s *Site) refresh(ctx context.Context, v *Visit) {
 	if old == nil {
 		return
 	}
+	v.trace.because("his session is renewed")
 	next := *old
 	next.UserID, next.Kind = v.who.id, v.who.kind
 	if v.who.member() && old.Kind != kindMember {
@@ -163,59 +175,6 @@ func (s *Site) give(v *Visit, next *session.Session) {
 // snapshotLife bounds the token of a snapshot page, whose cookie already dies
 // with the page.
 const snapshotLife = time.Hour
-
-// mayMint says whether this request may be answered with a new guest. A
-// request that carried something of ours may not while a store is failing, for
-// its owner may be a member; nor may it on a fetch, since the next navigation
-// will do.
-func (s *Site) mayMint(r *http.Request, v *Visit, navigation bool) bool {
-	if s.cfg.Account.GuestsOff || v.failed || v.viaHeader || v.agent().bot || !mayMint(r) {
-		return false
-	}
-	if sess := v.session(); sess != nil && sess.UserID == "" && sess.OpenID != "" {
-		return false // known to WeChat, nobody to us: guests were off
-	}
-	if v.carried && (!navigation || !s.Watcher.Healthy(v.now)) {
-		return false
-	}
-	return s.mintAllowed(r.Context(), v)
-}
-
-// mintAllowed counts one new guest against the limit of his address block.
-func (s *Site) mintAllowed(ctx context.Context, v *Visit) bool {
-	ok, _, err := s.Limiter.Allow(ctx, "mint:"+limit.AddressKey(v.ClientIP), s.cfg.MintLimit)
-	if err != nil {
-		s.storeFailed(v, "limit", "counting new guests", err)
-		return false
-	}
-	return ok
-}
-
-// mint makes the visitor a guest: an id in a sealed token, no row anywhere.
-func (s *Site) mint(ctx context.Context, v *Visit) {
-	next := s.newGuest(ctx, v)
-	if next == nil {
-		return
-	}
-	s.give(v, next)
-	s.become(v, account.Resolved{UserID: next.UserID, Kind: account.Guest})
-}
-
-// newGuest is a session of a guest nobody has seen before, or nil when ids
-// cannot be had.
-func (s *Site) newGuest(ctx context.Context, v *Visit) *session.Session {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	id, err := s.Accounts.NewGuestID(ctx)
-	if err != nil {
-		s.storeFailed(v, "database", "taking a guest id", err)
-		return nil
-	}
-	return &session.Session{
-		ID: session.NewID(), UserID: id, Kind: kindGuest, Born: v.now.Unix(),
-		IssuedAt: v.now.Unix(), Channel: v.channel(),
-	}
-}
 
 func (v *Visit) channel() string {
 	if v.agent().wechat {

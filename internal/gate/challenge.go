@@ -104,6 +104,7 @@ func (s *Site) toExternal(w http.ResponseWriter, r *http.Request, v *Visit) (ans
 	if seen == s.origin() {
 		return false
 	}
+	v.trace.because("he came to " + seen + ", and external_url is " + s.origin())
 	if v.param == "host" {
 		s.Log.Error("visitors reach the gateway under another address than external_url",
 			"seen", seen, "external_url", s.origin())

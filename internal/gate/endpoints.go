@@ -87,8 +87,20 @@ func (s *Site) Owns(v *Visit) bool {
 
 // ServeHTTP answers a request to one of our endpoints.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
+	if s.explains != nil { // what an endpoint does cannot be undone
+		s.Identify(r, v, Public)
+		v.trace.because("the path is one of the gateway's own")
+		v.trace.ends(verdictEndpoint)
+		return
+	}
 	if proof := s.proof(v); proof != nil {
 		writeProof(w, r, proof)
+		return
+	}
+	if s.shadowOf != nil && !forMachines(strings.TrimPrefix(v.Sent.Path, s.cfg.Prefix)) {
+		v.level = Public
+		s.foretell(v, outcomeEndpoint)
+		s.writeProblem(w, r, newProblem(codeNotFound))
 		return
 	}
 	if _, err := readPath(v.Sent.EscapedPath()); err != nil {

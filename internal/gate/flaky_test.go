@@ -90,17 +90,7 @@ func (f *flakyStore) Get(ctx context.Context, key string) ([]byte, bool, error) 
 	return f.Store.Get(ctx, key)
 }
 
-type nopMetrics struct{}
-
-func (nopMetrics) Request(Level, string)    {}
-func (nopMetrics) Identified(time.Duration) {}
-func (nopMetrics) CacheHit()                {}
-func (nopMetrics) Login(string, string)     {}
-func (nopMetrics) Link(account.Code)        {}
-func (nopMetrics) StoreError(string)        {}
-func (nopMetrics) Upstream(string, string)  {}
-func (nopMetrics) SMS(string)               {}
-func (nopMetrics) Stripped(int)             {}
+type nopMetrics struct{ silent }
 
 // logBuffer collects the log, so that tests can look for secrets in it.
 type logBuffer struct {

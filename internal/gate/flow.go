@@ -73,23 +73,44 @@ func (s *Site) setFlow(w http.ResponseWriter, f *flow) {
 // wantsSilent says whether WeChat may be asked, unseen by the visitor, who he
 // is: inside WeChat, while his session does not know.
 func (s *Site) wantsSilent(v *Visit) bool {
-	if v.who.marks&markWeChat != 0 || v.failed || v.viaHeader || v.param == "guest" ||
-		s.cfg.OfficialAccount.AppID == "" || !v.agent().wechat {
-		return false
+	why := s.staysUnasked(v)
+	v.trace.because(why)
+	return why == ""
+}
+
+// staysUnasked says why WeChat is not asked who the visitor is, empty if it may
+// be.
+func (s *Site) staysUnasked(v *Visit) (why string) {
+	switch {
+	case !v.agent().wechat:
+		return "this is not WeChat's browser, so WeChat is not asked who he is"
+	case s.cfg.OfficialAccount.AppID == "":
+		return "the site has no official account, so WeChat is not asked who he is"
+	case v.who.marks&markWeChat != 0:
+		return "WeChat has told who he is, or is not to be asked: he has logged out, or looks at a snapshot page"
+	case v.failed:
+		return "a store has failed, so WeChat is not asked who he is"
+	case v.viaHeader:
+		return "his session came in a header, so WeChat is not asked who he is"
+	case v.param == "guest":
+		return "the URL asks to go on as a guest (wxgate=guest), so WeChat is not asked who he is"
+	case v.who.known():
+		return ""
 	}
-	if v.who.known() {
-		return true
+	if sess := v.session(); sess != nil && (s.holdsWeChat(sess) || sess.SignedOut || sess.Snapshot) {
+		return "his session says that WeChat is not to be asked who he is"
 	}
-	sess := v.session()
-	return sess == nil || !s.holdsWeChat(sess) && !sess.SignedOut && !sess.Snapshot
+	return ""
 }
 
 // startSilent begins a round of silent identification, if one is left.
 func (s *Site) startSilent(w http.ResponseWriter, r *http.Request, v *Visit) (answered bool) {
 	f, _ := s.readFlow(v)
 	if len(f.Rounds) >= maxRounds {
+		v.trace.because("WeChat was asked who he is twice in 10 minutes, and nothing came of it")
 		return false
 	}
+	v.trace.because("WeChat is asked who he is, which he does not see")
 	if s.toExternal(w, r, v) {
 		return true
 	}

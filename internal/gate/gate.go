@@ -56,6 +56,10 @@ type Config struct {
 	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000
 	StaleFor        time.Duration // how long cached users outlive a lost database; default 10 minutes
 
+	// Shadow is the share of visitors, in percent, whom nothing happens to: what
+	// would have been done is logged and counted.
+	Shadow int
+
 	ClaimOpenID  bool // put the openid into the assertion
 	ClaimUnionID bool // put the unionid into the assertion
 
@@ -86,6 +90,8 @@ type Deps struct {
 // user has gone meanwhile.
 type Accounts interface {
 	Link(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error)
+	// Foresee says what Link would answer, and changes nothing.
+	Foresee(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error)
 	Resolve(ctx context.Context, ref account.SessionRef) (account.Resolved, error)
 	NewGuestID(ctx context.Context) (string, error)
 	// RevokeSession ends a session at a time, at once or after a grace, and
@@ -112,7 +118,8 @@ type SMS interface {
 // Metrics counts what the gate does. Every argument comes from a closed set.
 type Metrics interface {
 	Request(level Level, outcome string)
-	Identified(d time.Duration) // one resolution that was not in the cache
+	Shadow(level Level, outcome string) // what would have become of a request, one of ShadowOutcomes
+	Identified(d time.Duration)         // one resolution that was not in the cache
 	CacheHit()
 	Login(channel, outcome string)
 	Link(code account.Code)
@@ -155,6 +162,9 @@ type Site struct {
 	wordLog     *rate.Sometimes // and so is one whose words to the gate are wrong
 	shopLogin   *url.URL        // the shop's own login page; nil: none is known
 	deaf        *listener       // of paths where the shop is not heard
+	shadow      *Site           // that looks at visits and changes nothing; nil: everything happens
+	shadowOf    *Site           // this one is that of another; nil: it is none
+	explains    *Explanation    // the one request that this site is for; nil: it is for visitors
 }
 
 // New checks cfg and builds a site. Errors name the option that is wrong.
@@ -207,7 +217,7 @@ func New(cfg Config, deps Deps) (*Site, error) {
 	}
 	s.names = s.cfg.Headers.canonical()
 	s.fingerprint = s.fingerprintOf()
-	return s, nil
+	return s, s.castShadow()
 }
 
 func oncePerMinute() *rate.Sometimes { return &rate.Sometimes{First: 1, Interval: time.Minute} }

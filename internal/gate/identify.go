@@ -23,6 +23,12 @@ func (s *Site) Identify(r *http.Request, v *Visit, level Level) {
 		return
 	}
 	v.identified = true
+	v.trace.opens(v)
+	s.identify(r, v)
+	v.trace.knows(v)
+}
+
+func (s *Site) identify(r *http.Request, v *Visit) {
 	if v.token == "" {
 		return
 	}
@@ -80,6 +86,7 @@ func (s *Site) resolve(ctx context.Context, v *Visit, key session.Key) {
 	res, err := s.current(ctx, sess)
 	switch {
 	case errors.Is(err, account.ErrSessionDead):
+		v.trace.because("the session was ended: by a logout, by an operator, or with its user")
 		v.sess, v.token = nil, ""
 		return
 	case err != nil:
@@ -191,6 +198,7 @@ func (s *Site) sign(e *entry, now time.Time) bool {
 
 func (s *Site) storeFailed(v *Visit, store, doing string, err error) {
 	v.failed = true
+	v.trace.because(doing + " failed, so nothing is given out")
 	s.Metrics.StoreError(store)
 	s.Log.Error(doing, "store", store, "error", err)
 }

@@ -7,20 +7,20 @@ import (
 
 // matcherApplies asks a named matcher about every reading of the paths and of
 // the method. An ordinary request is asked about once.
-func (r *rule) matcherApplies(req *http.Request, paths []pathReadings, t *target) bool {
+func (r *rule) matcherApplies(req *http.Request, paths []pathReadings, t *target) (applies bool, by string) {
 	// A line that lowers the level does not look at the URL as rewritten.
 	asIs := r.raises() || !t.rewritten
 	for _, method := range t.methods {
 		if asIs && r.ask(req, method, nil) == r.raises() {
-			return r.raises()
+			return r.raises(), req.URL.Path
 		}
 		for _, p := range paths {
-			if r.askReadings(req, readingsQuery{method, p, asIs}) == r.raises() {
-				return r.raises()
+			if by, found := r.askReadings(req, readingsQuery{method, p, asIs}); found {
+				return r.raises(), by
 			}
 		}
 	}
-	return !r.raises()
+	return !r.raises(), ""
 }
 
 type readingsQuery struct {
@@ -29,9 +29,9 @@ type readingsQuery struct {
 	asIs   bool // the request as it is was asked about already
 }
 
-// askReadings returns whether the matcher matches: for a rule that raises, any
-// reading; for one that lowers, all of them.
-func (r *rule) askReadings(req *http.Request, q readingsQuery) bool {
+// askReadings looks for a reading that decides: for a rule that raises, one
+// that matches; for one that lowers, one that does not.
+func (r *rule) askReadings(req *http.Request, q readingsQuery) (by string, found bool) {
 	want := r.raises()
 	ask := func(path string) bool {
 		if !(q.asIs && path == req.URL.Path) && r.ask(req, q.method, &path) == want {
@@ -40,10 +40,7 @@ func (r *rule) askReadings(req *http.Request, q readingsQuery) bool {
 		lower := strings.ToLower(path)
 		return lower != path && r.ask(req, q.method, &lower) == want
 	}
-	if q.paths.any(ask) {
-		return want
-	}
-	return !want
+	return q.paths.find(ask, true)
 }
 
 // ask calls the matcher with another path and method. It changes the request

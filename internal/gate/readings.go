@@ -34,14 +34,17 @@ type pathReadings struct {
 	overflow bool
 }
 
-// any says whether f holds for at least one reading.
-func (p pathReadings) any(f func(string) bool) bool {
-	return f(p.first) || slices.ContainsFunc(p.more, f)
-}
-
-// all says whether f holds for every reading.
-func (p pathReadings) all(f func(string) bool) bool {
-	return f(p.first) && !slices.ContainsFunc(p.more, func(r string) bool { return !f(r) })
+// find returns the first reading of which f says what is wanted.
+func (p pathReadings) find(f func(string) bool, want bool) (reading string, found bool) {
+	if f(p.first) == want {
+		return p.first, true
+	}
+	for _, reading := range p.more {
+		if f(reading) == want {
+			return reading, true
+		}
+	}
+	return "", false
 }
 
 // readURL computes the readings of the path of u.

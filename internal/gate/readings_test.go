@@ -78,7 +78,7 @@ func TestTargetsThatAreNoPaths(t *testing.T) {
 		}
 		r := &http.Request{Method: http.MethodGet, URL: u}
 		sent := *u
-		got, err := rs.level(r, &sent, overrides{})
+		got, err := rs.level(r, &sent, circumstances{})
 		if !errors.Is(err, want) || err == nil && got != Login {
 			t.Errorf("%s: %s, %v", target, got, err)
 		}
@@ -167,7 +167,7 @@ func checkBackends(t *testing.T, rs *rules, p string) {
 		return // the server refuses it, or it holds more than a path
 	}
 	sent := *u
-	level, err := rs.level(&http.Request{Method: http.MethodGet, URL: u}, &sent, overrides{})
+	level, err := rs.level(&http.Request{Method: http.MethodGet, URL: u}, &sent, circumstances{})
 	if err != nil {
 		return
 	}
@@ -225,12 +225,9 @@ func FuzzReadPath(f *testing.F) {
 		if len(r.more) >= maxReadings {
 			t.Fatalf("%d readings of %q", len(r.more)+1, p)
 		}
-		r.all(func(s string) bool {
-			if inspect(s).control {
-				t.Errorf("%q is a reading of %q", s, p)
-			}
-			return true
-		})
+		if s, found := r.find(func(s string) bool { return inspect(s).control }, true); found {
+			t.Errorf("%q is a reading of %q", s, p)
+		}
 		again, err := readPath(p)
 		if err != nil || !slices.Equal(again.more, r.more) {
 			t.Errorf("two answers for %q", p)

@@ -64,7 +64,8 @@ func isOwnPath(path, prefix string) bool {
 		return true
 	}
 	own := pattern{text: prefix, kind: patternTree}
-	return readings.any(own.matches)
+	_, found := readings.find(own.matches, true)
+	return found
 }
 
 // isMembersPage says whether a path, spelt as we do, is a page of ours that needs

@@ -34,12 +34,23 @@ type Rule struct {
 	// Match is a named matcher of the server. An error counts as a match for a
 	// line that raises the level and as none for bypass and public.
 	Match func(*http.Request) (bool, error)
+	// Name is what operators are told of the matcher.
+	Name string
+}
+
+// String is the line as an operator has written it.
+func (r Rule) String() string {
+	if r.Match != nil {
+		return r.Level.String() + " " + r.Name
+	}
+	return r.Level.String() + " " + strings.Join(r.Paths, " ")
 }
 
 // raises says whether the rule makes access harder; the others make it easier.
 func (r *rule) raises() bool { return r.level > Guest }
 
 type rule struct {
+	text     string // as it was written
 	level    Level
 	patterns []pattern
 	match    func(*http.Request) (bool, error)
@@ -111,7 +122,7 @@ func cutPrefixFold(s, prefix string) (rest string, ok bool) {
 func compileRules(lines []Rule) (*rules, error) {
 	rs := new(rules)
 	for _, line := range lines {
-		r := rule{level: line.Level, match: line.Match}
+		r := rule{text: line.String(), level: line.Level, match: line.Match}
 		if (line.Match != nil) == (len(line.Paths) > 0) {
 			return nil, fmt.Errorf("%s: a line names either paths or one matcher", line.Level)
 		}
@@ -195,11 +206,18 @@ type target struct {
 	sent      int
 	rewritten bool     // r.URL is not the URL as sent
 	methods   []string // that the backend may act on
+	trace     *trace
+}
+
+// circumstances are what a level depends on besides the request itself.
+type circumstances struct {
+	overrides
+	trace *trace // of what each line had to say; nil: nobody asks
 }
 
 // level finds the level of r, which the client sent for the URL sent, and of
 // which the backend may take other URLs and methods from headers.
-func (rs *rules) level(r *http.Request, sent *url.URL, o overrides) (Level, error) {
+func (rs *rules) level(r *http.Request, sent *url.URL, o circumstances) (Level, error) {
 	asSent, err := readURL(sent)
 	if err != nil {
 		return Guest, err
@@ -209,6 +227,7 @@ func (rs *rules) level(r *http.Request, sent *url.URL, o overrides) (Level, erro
 	t := target{
 		paths:   append(append(pathBuf[:0], asSent), o.effective...),
 		methods: methodReadings(methodBuf[:0], r.Method, o.methods),
+		trace:   o.trace,
 	}
 	t.sent = len(t.paths)
 	if r.URL.Path != sent.Path || r.URL.RawPath != sent.RawPath {
@@ -227,7 +246,9 @@ func (rs *rules) strictest(r *http.Request, t *target) Level {
 	found, level := false, Public
 	for i := range rs.all {
 		line := &rs.all[i]
-		if !line.applies(r, t) {
+		applies, by := line.applies(r, t)
+		t.trace.line(line, applies, by)
+		if !applies {
 			continue
 		}
 		if line.level == Bypass {
@@ -241,28 +262,28 @@ func (rs *rules) strictest(r *http.Request, t *target) Level {
 	return level
 }
 
-func (r *rule) applies(req *http.Request, t *target) bool {
+// applies says whether a line is for the request, and by which reading of its
+// path: one that matches decides for a line that raises, and one that does not
+// against a line that lowers. Empty: by all of them, or by too many to look at.
+func (r *rule) applies(req *http.Request, t *target) (applies bool, by string) {
 	paths := t.paths
 	if !r.raises() {
 		paths = paths[:t.sent]
 	}
 	for _, p := range paths {
 		if p.overflow {
-			return r.raises()
+			return r.raises(), ""
 		}
 	}
 	if r.match != nil {
 		return r.matcherApplies(req, paths, t)
 	}
 	for _, p := range paths {
-		if r.raises() && p.any(r.covers) {
-			return true
-		}
-		if !r.raises() && !p.all(r.covers) {
-			return false
+		if reading, found := p.find(r.covers, r.raises()); found {
+			return r.raises(), reading
 		}
 	}
-	return !r.raises()
+	return !r.raises(), ""
 }
 
 func (r *rule) covers(path string) bool {

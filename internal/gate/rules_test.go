@@ -35,7 +35,7 @@ func levelOf(t testing.TB, rs *rules, method, escaped string) Level {
 	t.Helper()
 	r := sentRequest(t, method, escaped)
 	sent := *r.URL
-	level, err := rs.level(r, &sent, overrides{})
+	level, err := rs.level(r, &sent, circumstances{})
 	if err != nil {
 		t.Fatalf("%s: %v", escaped, err)
 	}
@@ -133,7 +133,7 @@ func TestRewritesRaiseAndDoNotLower(t *testing.T) {
 		r := sentRequest(t, http.MethodGet, tc.sent)
 		sent := *r.URL
 		r.URL.Path = tc.rewritten
-		if got, err := rs.level(r, &sent, overrides{}); err != nil || got != tc.want {
+		if got, err := rs.level(r, &sent, circumstances{}); err != nil || got != tc.want {
 			t.Errorf("%s -> %s: %s, %v, want %s", tc.sent, tc.rewritten, got, err, tc.want)
 		}
 	}
@@ -162,7 +162,7 @@ func TestMatchersSeeEveryReading(t *testing.T) {
 	}
 	r := sentRequest(t, http.MethodGet, "/Me;a/x")
 	sent := *r.URL
-	if _, err := rs.level(r, &sent, overrides{}); err != nil || *r.URL != sent {
+	if _, err := rs.level(r, &sent, circumstances{}); err != nil || *r.URL != sent {
 		t.Errorf("the request was changed: %v, %v", r.URL, err)
 	}
 }
@@ -220,7 +220,7 @@ func TestKeptOverridesAreJudged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := rs.level(r, &sent, o); err != nil || got != want {
+		if got, err := rs.level(r, &sent, circumstances{overrides: o}); err != nil || got != want {
 			t.Errorf("%s: %s, %v", header, got, err)
 		}
 	}
@@ -251,7 +251,7 @@ func TestKeptOverridesLowerNothingElse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := rs.level(r, &sent, o); err != nil || got != tc.want {
+		if got, err := rs.level(r, &sent, circumstances{overrides: o}); err != nil || got != tc.want {
 			t.Errorf("%s for %s, kept %v: %s, %v, want %s", tc.path, tc.original, tc.keep, got, err, tc.want)
 		}
 	}
@@ -300,7 +300,7 @@ func BenchmarkLevel(b *testing.B) {
 	sent := *r.URL
 	b.ReportAllocs()
 	for b.Loop() {
-		if l, err := rs.level(r, &sent, overrides{}); l != Guest || err != nil {
+		if l, err := rs.level(r, &sent, circumstances{}); l != Guest || err != nil {
 			b.Fatal(l, err)
 		}
 	}
@@ -313,7 +313,7 @@ func BenchmarkLevelWithMatcher(b *testing.B) {
 	sent := *r.URL
 	b.ReportAllocs()
 	for b.Loop() {
-		if l, err := rs.level(r, &sent, overrides{}); l != Guest || err != nil {
+		if l, err := rs.level(r, &sent, circumstances{}); l != Guest || err != nil {
 			b.Fatal(l, err)
 		}
 	}
@@ -325,7 +325,7 @@ func BenchmarkLevelOfChinesePath(b *testing.B) {
 	sent := *r.URL
 	b.ReportAllocs()
 	for b.Loop() {
-		if l, err := rs.level(r, &sent, overrides{}); l != Guest || err != nil {
+		if l, err := rs.level(r, &sent, circumstances{}); l != Guest || err != nil {
 			b.Fatal(l, err)
 		}
 	}

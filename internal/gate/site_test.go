@@ -36,6 +36,7 @@ type rig struct {
 	t      *testing.T
 	site   *Site
 	db     *flakyAccounts
+	dbPath string
 	store  *flakyStore
 	wechat *wechattest.Server
 	cache  *session.Cache
@@ -67,7 +68,8 @@ func newRig(t *testing.T, opts ...option) *rig {
 	client, err := wechat.New(wechat.Config{API: rg.wechat.URL, Open: rg.wechat.URL, Logger: logger})
 	must(t, err)
 	t.Cleanup(client.Close)
-	db, err := account.Open(t.Context(), account.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "wxgate.db")})
+	rg.dbPath = filepath.Join(t.TempDir(), "wxgate.db")
+	db, err := account.Open(t.Context(), account.Config{URL: "sqlite:" + rg.dbPath})
 	must(t, err)
 	db.LogTo(logger)
 	t.Cleanup(func() { db.Close() })
@@ -125,14 +127,20 @@ func testSigner(t *testing.T) *assertion.Signer {
 	return signer
 }
 
-// serve takes the six steps, as the Caddy handler does.
+// serve lets a request meet the site that its host names.
 func (rg *rig) serve(w http.ResponseWriter, r *http.Request) {
 	site := rg.site
 	if other := rg.more[r.Host]; other != nil {
 		site = other
 	}
+	steps(w, r, site, rg.backend)
+}
+
+// steps takes the six steps, as the Caddy handler does.
+func steps(w http.ResponseWriter, r *http.Request, site *Site, backend http.HandlerFunc) {
 	sent := *r.URL
 	v := site.Receive(r, Origin{Sent: &sent, Method: r.Method, ClientIP: "127.0.0.1"})
+	site = v.Site()
 	if site.Owns(v) {
 		site.ServeHTTP(w, r, v)
 		return
@@ -145,7 +153,7 @@ func (rg *rig) serve(w http.ResponseWriter, r *http.Request) {
 	if level == Bypass {
 		bw := site.Bypass(w)
 		defer bw.Close()
-		rg.backend(bw, r)
+		backend(bw, r)
 		return
 	}
 	site.Identify(r, v, level)
@@ -155,7 +163,7 @@ func (rg *rig) serve(w http.ResponseWriter, r *http.Request) {
 	aw, ar, done := site.Attach(w, r, v)
 	defer done()
 	defer aw.Close()
-	rg.backend(aw, ar)
+	backend(aw, ar)
 }
 
 func (rg *rig) backend(w http.ResponseWriter, r *http.Request) {

@@ -82,6 +82,10 @@ func (l *listener) heed(w *Writer, status int) (answers bool) {
 		s.sayUnheard(h)
 		return false
 	}
+	if s.shadowOf != nil {
+		s.overhear(l, h, status)
+		return false
+	}
 	_, login := h[wordLogin]
 	_, logout := h[wordLogout]
 	if s.cfg.Upstream.Login && (login || logout) {

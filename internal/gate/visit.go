@@ -39,8 +39,9 @@ type Visit struct {
 	grace  bool             // the token was rotated away and is served as what it was
 
 	issue *session.Session // to be set on the answer; nil: nothing
+	trace *trace           // of why; nil: nobody asks
 
-	identified, attached bool // a request may pass the gate again on its way to an error page
+	identified, attached, foretold bool // a request may pass the gate again on its way to an error page
 }
 
 // identity is what the shop is told of a visitor. The zero value is nobody.
@@ -86,6 +87,9 @@ func (v *Visit) Channel() string { return v.who.channel }
 // request on every route.
 func (s *Site) Receive(r *http.Request, o Origin) *Visit {
 	v := &Visit{site: s, Origin: o, now: time.Now(), userAgent: header(r, "User-Agent")}
+	if s.explains != nil {
+		s.explains.begin(v, r)
+	}
 	v.readHeaders(r.Header)
 	if !v.viaHeader {
 		v.readCookie(r)
@@ -98,6 +102,9 @@ func (s *Site) Receive(r *http.Request, o Origin) *Visit {
 	session.StripCookies(r.Header)
 	if n := s.strip.strip(r, o.Trusted); n > 0 {
 		s.Metrics.Stripped(n)
+	}
+	if s.shadows(v) {
+		v.site, v.trace = s.shadow, new(trace)
 	}
 	return v
 }
@@ -165,11 +172,26 @@ func (v *Visit) session() *session.Session {
 // and, where a line raises it, of the URL as rewritten. An error means that
 // the URL cannot be meant well; Malformed answers it.
 func (s *Site) Level(r *http.Request, v *Visit) (Level, error) {
+	v.trace.reads(r, v)
 	o, err := s.strip.overridesOf(r.Header, v.Trusted)
-	if err != nil {
-		return Guest, err
+	level := Guest
+	if err == nil {
+		level, err = s.rules.level(r, v.Sent, circumstances{o, v.trace})
 	}
-	return s.rules.level(r, v.Sent, o)
+	if err == nil {
+		if level == Bypass {
+			v.trace.ends(verdictBypass)
+		}
+		return level, nil
+	}
+	v.trace.because(err.Error())
+	v.trace.ends(verdictMalformed)
+	if s.shadowOf != nil {
+		v.level = level
+		s.foretell(v, outcomeRefused)
+		return Public, nil
+	}
+	return Guest, err
 }
 
 // Malformed answers a request for a URL that Level does not accept.
