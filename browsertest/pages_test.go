@@ -215,7 +215,7 @@ func shops() map[string]struct {
 // scriptTexts are the titles that no page has: they are for scripts alone.
 func scriptTexts() []string {
 	return []string{
-		"login_required", "session_expired", "code_invalid", "rate_limited", "phone_invalid", "code_wrong", "code_expired", "snapshot",
+		"login_required", "session_expired", "code_invalid", "code_used", "session_key_lost", "rate_limited", "phone_invalid", "code_wrong", "code_expired", "snapshot",
 	}
 }
 

@@ -51,6 +51,9 @@ type App struct {
 	// The official accounts whose pages run inside WeChat.
 	OfficialAccounts []WeChatApp `json:"official_accounts,omitempty"`
 
+	// The mini programs. They send their login codes to `/wxgate/mini/login`.
+	MiniPrograms []WeChatApp `json:"mini_programs,omitempty"`
+
 	// The website apps with which people log in at a computer, by a QR code that
 	// their phone scans.
 	Websites []WeChatApp `json:"websites,omitempty"`
@@ -222,9 +225,13 @@ func (a *App) defaultFirstLogin() {
 	case a.SMSRaw != nil:
 		a.FirstLogin = string(account.FirstLoginWeChatPhone)
 		a.log.Info("first_login is wechat_phone: phones can be verified, by sms")
+	case len(a.MiniPrograms) > 0:
+		a.FirstLogin = string(account.FirstLoginWeChatPhone)
+		a.log.Info("first_login is wechat_phone: phones can be verified, in mini programs; " +
+			"without sms everybody's first login is there")
 	default:
 		a.FirstLogin = string(account.FirstLoginWeChat)
-		a.log.Info("first_login is wechat: no phone can be verified, since there is no sms")
+		a.log.Info("first_login is wechat: no phone can be verified, since there is no sms and no mini_program")
 	}
 }
 
@@ -252,8 +259,8 @@ func (a *App) check() error {
 		}
 	}
 	oneOf("first_login", a.FirstLogin, "wechat", "wechat_phone")
-	if a.FirstLogin == string(account.FirstLoginWeChatPhone) && a.SMSRaw == nil {
-		refuse("first_login: wechat_phone needs sms: without it no phone can be verified")
+	if a.FirstLogin == string(account.FirstLoginWeChatPhone) && a.SMSRaw == nil && len(a.MiniPrograms) == 0 {
+		refuse("first_login: wechat_phone needs sms or a mini_program: without them no phone can be verified")
 	}
 	if a.SMSBudget != "" && a.SMSRaw == nil {
 		refuse("sms_budget: there is no sms that it could be for")

@@ -24,6 +24,11 @@ func (a *App) weChatApps() iter.Seq2[string, *WeChatApp] {
 				return
 			}
 		}
+		for i := range a.MiniPrograms {
+			if !yield("mini_program", &a.MiniPrograms[i]) {
+				return
+			}
+		}
 	}
 }
 
@@ -70,21 +75,51 @@ func (a *App) checkApps() (errs []error) {
 	return errs
 }
 
-// weChatApps are those of this site; the zero App stands for none.
-func (h *Handler) weChatApps(app *App) (official, website wechat.App, err error) {
-	if official, err = choose("official_account", h.OfficialAccount, app.OfficialAccounts); err != nil {
-		return official, website, err
+// siteApps are the apps of one site.
+type siteApps struct {
+	official, website wechat.App // zero: none
+	mini              []wechat.App
+}
+
+// weChatApps are those of this site.
+func (h *Handler) weChatApps(app *App) (own siteApps, err error) {
+	if own.official, err = choose("official_account", h.OfficialAccount, app.OfficialAccounts); err != nil {
+		return own, err
 	}
-	if website, err = choose("website", h.Website, app.Websites); err != nil {
-		return official, website, err
+	if own.website, err = choose("website", h.Website, app.Websites); err != nil {
+		return own, err
 	}
-	if official.AppID == "" && website.AppID == "" && app.carrier == nil {
+	if own.mini, err = chooseAll("mini_program", h.MiniPrograms, app.MiniPrograms); err != nil {
+		return own, err
+	}
+	if own.official.AppID == "" && own.website.AppID == "" && len(own.mini) == 0 && app.carrier == nil {
 		if h.needsLogin() {
-			return official, website, errors.New("login: nobody can log in, since the global option wxgate has no official_account, no website and no sms")
+			return own, errors.New("login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program and no sms")
 		}
-		app.log.Warn("the global option wxgate has no official_account, no website and no sms: visitors get guest ids, and nobody can log in")
+		app.log.Warn("the global option wxgate has no official_account, no website, no mini_program and no sms: visitors get guest ids, and nobody can log in")
 	}
-	return official, website, nil
+	return own, nil
+}
+
+// chooseAll returns the apps that the site names, or all there are: their
+// clients say themselves which one they are.
+func chooseAll(kind string, named []string, all []WeChatApp) (apps []wechat.App, err error) {
+	for i, appID := range named {
+		if slices.Contains(named[:i], appID) {
+			return nil, fmt.Errorf("%s %s is given twice", kind, appID)
+		}
+		one, err := choose(kind, appID, all)
+		if err != nil {
+			return nil, err
+		}
+		apps = append(apps, one)
+	}
+	if len(named) == 0 {
+		for _, o := range all {
+			apps = append(apps, wechat.App{AppID: o.AppID, AppSecret: string(o.Secret)})
+		}
+	}
+	return apps, nil
 }
 
 // choose returns the app that the site names, or the only one there is.

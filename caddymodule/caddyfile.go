@@ -152,6 +152,16 @@ func (p *parser) values(usage string, target *[]string) error {
 	return p.end()
 }
 
+// more appends the values of an option that may be repeated.
+func (p *parser) more(usage string, target *[]string) error {
+	values := p.RemainingArgs()
+	if len(values) == 0 {
+		return p.missing(usage)
+	}
+	*target = append(*target, values...)
+	return p.end()
+}
+
 // openBlock checks the words before the block of an option that has nothing
 // but a block, given once.
 func (p *parser) openBlock(set bool) error {

@@ -17,6 +17,7 @@ import (
 //		official_account <appid> <secret> {       # repeatable; the block may be left out
 //			unionid none
 //		}
+//		mini_program     <appid> <secret>         # the same
 //		website          <appid> <secret>         # the same
 //		first_login      wechat|wechat_phone
 //		linking          one_to_one|many_unionids
@@ -77,6 +78,8 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.database(app)
 	case "official_account":
 		return p.weChatApp(app, &app.OfficialAccounts)
+	case "mini_program":
+		return p.weChatApp(app, &app.MiniPrograms)
 	case "website":
 		return p.weChatApp(app, &app.Websites)
 	case "first_login":
@@ -103,7 +106,7 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.sms(app)
 	case "sms_budget":
 		return p.value("sms_budget <codes>", &app.SMSBudget)
-	case "redis", "mini_program", "mobile_app", "webhook":
+	case "redis", "mobile_app", "webhook":
 		p.skip(name)
 		return nil
 	default:

@@ -34,6 +34,7 @@ import (
 //		callback_host    <origin>
 //		verification_file <file>                  # repeatable
 //		official_account <appid>
+//		mini_program     <appids...>              # repeatable
 //		website          <appid>
 //		brand {
 //			name    <name>
@@ -89,6 +90,8 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return err
 	case "official_account":
 		return p.value("official_account <appid>", &to.OfficialAccount)
+	case "mini_program":
+		return p.more("mini_program <appids...>", &to.MiniPrograms)
 	case "website":
 		return p.value("website <appid>", &to.Website)
 	case "upstream_challenge":
@@ -97,7 +100,7 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.choice(&to.UpstreamLogin, "on", "off")
 	case "brand":
 		return p.brand(to)
-	case "shadow", "mini_program":
+	case "shadow":
 		p.skip(name)
 		return nil
 	default:

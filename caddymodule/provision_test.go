@@ -74,7 +74,7 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"return_origins", "", site("return_origins www.example.com"), `return_origins: "www.example.com" is not an origin`},
 		{"official_account that the App lacks", account, site("official_account wx2"), "official_account wx2: the global option wxgate has no such official_account"},
 		{"several accounts without a choice", account + "\nofficial_account wx2 hush", site(""), "official_account: the global option wxgate has several; name this site's"},
-		{"login without an official account", "", site("login /me"), "login: nobody can log in, since the global option wxgate has no official_account, no website and no sms"},
+		{"login without an official account", "", site("login /me"), "login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program and no sms"},
 		{"pretended WeChat beside an external site", account + "\nendpoints {\napi http://127.0.0.1:9001\n}", "wxgate {\nexternal_url https://shop.example.com\n}",
 			"endpoints: another WeChat than the real one, next to a site on https, needs `sandbox on`"},
 	}
@@ -128,9 +128,9 @@ func TestHostThatOnlyLooksLikeWeChatsNeedsTheSandbox(t *testing.T) {
 // not have meant.
 func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 	for name, tt := range map[string]struct{ app, site, want string }{
-		"first_login":      {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "first_login is wechat: no phone can be verified, since there is no sms"},
+		"first_login":      {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "first_login is wechat: no phone can be verified, since there is no sms and no mini_program"},
 		"secret":           {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "made a secret for sessions"},
-		"official_account": {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "has no official_account, no website and no sms: visitors get guest ids, and nobody can log in"},
+		"official_account": {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "has no official_account, no website, no mini_program and no sms: visitors get guest ids, and nobody can log in"},
 		"login":            {"official_account wx1 hush", "wxgate {\nexternal_url http://127.0.0.1\n}", "the site has no login line"},
 		"site":             {"official_account wx1 hush", "respond hello", "no site has a wxgate block"},
 	} {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/gate"
-	"github.com/wxgate/wxgate/internal/sms"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -75,6 +74,10 @@ type Handler struct {
 	// The appid of the official account of this site. Required only where the
 	// App has several.
 	OfficialAccount string `json:"official_account,omitempty"`
+
+	// The appids of the mini programs of this site. Default: all of the App,
+	// since a mini program says itself which one it is.
+	MiniPrograms []string `json:"mini_programs,omitempty"`
 
 	// The appid of the website app of this site. Required only where the App has
 	// several.
@@ -180,6 +183,7 @@ func (h *Handler) expand() error {
 	e.text("brand logo", &h.Brand.Logo)
 	e.text("brand colour", &h.Brand.Colour)
 	e.text("brand contact", &h.Brand.Contact)
+	e.texts("mini_program", h.MiniPrograms)
 	e.texts("keep_headers", h.KeepHeaders)
 	e.texts("return_origins", h.ReturnOrigins)
 	e.texts("verification_file", h.VerificationFiles)
@@ -202,11 +206,11 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	if h.ExternalURL == "" {
 		return gate.Config{}, errors.New("external_url is missing: what visitors type, for example https://shop.example.com")
 	}
-	rules, err := h.rules(ctx, app.carrier)
+	own, err := h.weChatApps(app)
 	if err != nil {
 		return gate.Config{}, err
 	}
-	official, website, err := h.weChatApps(app)
+	rules, err := h.rules(ctx, app.carrier != nil || len(own.mini) > 0)
 	if err != nil {
 		return gate.Config{}, err
 	}
@@ -235,7 +239,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
-		OfficialAccount: official, Website: website, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
+		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt,
 	}, nil
@@ -263,9 +267,8 @@ func (h *Handler) needsLogin() bool {
 	return h.upstream.Challenge || slices.ContainsFunc(h.Access, func(a Access) bool { return a.Level == "login" || a.Level == "phone" })
 }
 
-// rules turns the access lines into the gate's, matchers included. The carrier
-// is nil where no phone can be verified.
-func (h *Handler) rules(ctx caddy.Context, carrier sms.Sender) ([]gate.Rule, error) {
+// rules turns the access lines into the gate's, matchers included.
+func (h *Handler) rules(ctx caddy.Context, phones bool) ([]gate.Rule, error) {
 	levels := map[string]gate.Level{"bypass": gate.Bypass, "public": gate.Public, "login": gate.Login, "phone": gate.Phone}
 	var rules []gate.Rule
 	for i := range h.Access {
@@ -274,8 +277,8 @@ func (h *Handler) rules(ctx caddy.Context, carrier sms.Sender) ([]gate.Rule, err
 		if !ok {
 			return nil, fmt.Errorf("access level %q is none of: bypass, public, login, phone", line.Level)
 		}
-		if level == gate.Phone && carrier == nil {
-			return nil, errors.New("phone: no phone can be verified, since the global option wxgate has no sms")
+		if level == gate.Phone && !phones {
+			return nil, errors.New("phone: no phone can be verified, since the global option wxgate has no sms and no mini_program of this site")
 		}
 		rule := gate.Rule{Level: level, Paths: line.Paths}
 		if len(line.MatcherSetsRaw) > 0 {

@@ -59,6 +59,8 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 		if s.wantsSilent(v) && s.startSilent(w, r, v) {
 			return outcomeSilent
 		}
+	}
+	if navigation && !prefetch || v.viaHeader {
 		s.refresh(r.Context(), v)
 	}
 	if !v.who.known() && !prefetch && s.mayMint(r, v, navigation) {
@@ -176,12 +178,21 @@ func (s *Site) give(v *Visit, next *session.Session) {
 // with the page.
 const snapshotLife = time.Hour
 
+// channel is the way in which the visitor comes now.
 func (v *Visit) channel() string {
-	if v.agent().wechat {
+	sess := v.session()
+	switch {
+	case v.viaHeader && sess != nil:
+		return sess.Channel // in which it was made is where it is kept
+	case v.agent().wechat:
 		return channelH5
 	}
 	return channelBrowser
 }
+
+// inBrowser says whether it is WeChat's browser, where a consent can be asked
+// for. A mini program's requests have its User-Agent too.
+func (v *Visit) inBrowser() bool { return v.agent().wechat && !v.viaHeader }
 
 // become tells the shop, in this very request, who the visitor is by the
 // session he is about to get.
@@ -199,7 +210,7 @@ func (s *Site) become(v *Visit, res account.Resolved) {
 func (s *Site) promote(ctx context.Context, v *Visit) bool {
 	sess := v.session()
 	if s.cfg.Account.FirstLogin != account.FirstLoginWeChat || v.failed || v.grace ||
-		sess == nil || sess.UnionID == "" || sess.Snapshot || !s.holdsWeChat(sess) {
+		sess == nil || sess.UnionID == "" || sess.Snapshot || sess.SignedOut || !s.holdsWeChat(sess) && !s.provedInApp(sess) {
 		return false
 	}
 	if sess.UserID == "" && !s.live(ctx, v) {
@@ -207,7 +218,7 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 	}
 	proved := account.Input{
 		AppID: sess.AppID, OpenID: sess.OpenID, UnionID: sess.UnionID,
-		Want: account.WantLogin, InBrowser: v.agent().wechat,
+		Want: account.WantLogin, InBrowser: v.inBrowser(),
 	}
 	out, ok := s.link(ctx, v, proved)
 	if ok && out.Code == account.CodeUnavailable {

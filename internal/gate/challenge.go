@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/wxgate/wxgate/internal/session"
 )
 
 // challenge asks for what the level needs: a navigation is sent to the page
@@ -46,10 +48,16 @@ func (s *Site) stepURL(v *Visit, returnTo string) string {
 
 // need names what this visitor can do about a missing login.
 func (s *Site) need(v *Visit) string {
-	if s.canConsent(v) && !v.who.member() {
+	if !v.who.member() && (s.canConsent(v) || v.viaHeader && mayAskWeChat(v.session())) {
 		return "wechat"
 	}
 	return "phone"
+}
+
+// mayAskWeChat says whether a login by WeChat can tell more of the holder of a
+// session in a header: after a logout, and in a mobile app that has not asked yet.
+func mayAskWeChat(sess *session.Session) bool {
+	return sess != nil && (sess.SignedOut || sess.OpenID == "")
 }
 
 // here is where the visitor wants to go, as he asked for it.

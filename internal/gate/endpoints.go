@@ -59,6 +59,10 @@ func endpointOf(path string) (endpoint, bool) {
 		return endpoint{get: (*Site).phonePage, post: (*Site).provePhone}, true
 	case "/phone/code":
 		return endpoint{post: (*Site).sendCode}, true
+	case "/mini/login":
+		return endpoint{post: (*Site).miniLogin}, true
+	case "/mini/phone":
+		return endpoint{post: (*Site).miniPhone}, true
 	case "/logout":
 		return endpoint{post: (*Site).logout}, true
 	case "/jwks.json":
@@ -107,7 +111,8 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.Malformed(w, r)
 		return
 	}
-	e, ok := endpointOf(strings.TrimPrefix(v.Sent.Path, s.cfg.Prefix))
+	path := strings.TrimPrefix(v.Sent.Path, s.cfg.Prefix)
+	e, ok := endpointOf(path)
 	if !ok {
 		s.writeProblem(w, r, newProblem(codeNotFound))
 		return
@@ -128,6 +133,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeMalformed))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if forBearers(path) {
+			v.headerOnly()
+		}
 		s.Identify(r, v, Public)
 		serve(s, w, r, v)
 	}
@@ -177,7 +185,7 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 	s.allowOrigin(h, r)
 	h.Set("Content-Type", "application/json")
 	if !v.who.known() {
-		writeJSON(w, map[string]string{"kind": "nobody"})
+		writeJSON(w, map[string]string{"kind": kindNobody})
 		return
 	}
 	me := meAnswer{userAnswer: userOf(v.who), Identities: []meIdentity{}}
@@ -197,7 +205,7 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 
 // userAnswer is who a visitor is.
 type userAnswer struct {
-	ID            string `json:"id"`
+	ID            string `json:"id,omitempty"`
 	Kind          string `json:"kind"`
 	PhoneVerified bool   `json:"phone_verified"`
 	Channel       string `json:"channel"`
@@ -232,8 +240,8 @@ func (s *Site) logout(w http.ResponseWriter, r *http.Request, v *Visit) {
 	h := w.Header()
 	ours(h)
 	s.allowOrigin(h, r)
-	if old != nil && !v.viaHeader {
-		http.SetCookie(w, s.cookies.Session(s.seal(v, s.signedOut(r.Context(), v)), true))
+	if old != nil {
+		s.deliverToken(w, v, s.seal(v, s.signedOut(r.Context(), v)), true)
 	}
 	if wantsPage(r) {
 		s.redirectAfterPost(w, s.returnTo(v.Sent.Query().Get("return_to")))

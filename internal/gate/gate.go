@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,8 @@ type Config struct {
 
 	OfficialAccount wechat.App // for pages inside WeChat; zero: none
 	Website         wechat.App // for QR codes elsewhere; zero: none
+	MiniPrograms    []wechat.App
+	MobileApps      []wechat.App
 	Account         account.Rules
 	Upstream        Upstream
 	Brand           Brand
@@ -245,6 +248,9 @@ func (s *Site) fingerprintOf() []byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%t %t %q\n%s\n", s.cfg.CacheSalt, s.Signer.Fingerprint(), s.cfg.ClaimOpenID, s.cfg.ClaimUnionID,
 		s.cfg.Headers.OpenID, s.cfg.OfficialAccount.AppID)
+	for _, app := range slices.Concat(s.cfg.MiniPrograms, s.cfg.MobileApps) {
+		fmt.Fprintln(h, app.AppID)
+	}
 	return h.Sum(nil)
 }
 

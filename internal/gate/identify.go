@@ -133,20 +133,14 @@ func (s *Site) entryOf(sess *session.Session, res account.Resolved) entry {
 	if !res.DiesAt.IsZero() {
 		e.dies = res.DiesAt.Unix()
 	}
-	if s.cfg.ClaimOpenID {
-		e.openidClaim = sess.OpenID
-	}
-	if s.cfg.ClaimUnionID && sess.UnionID != sess.OpenID { // else it only stands in for one
-		e.unionid = sess.UnionID
-	}
 	if s.holdsWeChat(sess) {
 		e.who.marks |= markWeChat
-		if s.cfg.Headers.OpenID != "" && !sess.Snapshot {
-			e.who.openid = sess.OpenID
-		}
 		if res.Kind == account.Member && sess.UnionID == "" {
 			e.who.marks |= markNoUnionID
 		}
+	}
+	if !sess.SignedOut { // else nothing recognises him, his openid neither
+		s.tellOpenID(&e, sess)
 	}
 	if sess.SignedOut || sess.Snapshot {
 		e.who.marks |= markWeChat
@@ -158,6 +152,20 @@ func (s *Site) entryOf(sess *session.Session, res account.Resolved) entry {
 		e.amr = amrWeChat // a guest's session follows to a member by its unionid alone
 	}
 	return e
+}
+
+// tellOpenID lets the shop know what WeChat has told for this session, as far
+// as it was asked for.
+func (s *Site) tellOpenID(e *entry, sess *session.Session) {
+	if s.cfg.Headers.OpenID != "" && !sess.Snapshot && (s.holdsWeChat(sess) || s.provedInApp(sess)) {
+		e.who.openid = sess.OpenID
+	}
+	if s.cfg.ClaimOpenID {
+		e.openidClaim = sess.OpenID
+	}
+	if s.cfg.ClaimUnionID && sess.UnionID != sess.OpenID { // else it only stands in for one
+		e.unionid = sess.UnionID
+	}
 }
 
 // holdsWeChat says whether WeChat has told us, for this session, who the

@@ -103,14 +103,14 @@ func (s *Site) askConsent(w http.ResponseWriter, r *http.Request, v *Visit, a au
 // canConsent says whether a tap can start an authorization: in WeChat's
 // browser, and not right after a consent that brought no unionid.
 func (s *Site) canConsent(v *Visit) bool {
-	return v.agent().wechat && s.cfg.OfficialAccount.AppID != "" && s.mayTell(v)
+	return v.inBrowser() && s.cfg.OfficialAccount.AppID != "" && s.mayTell(v)
 }
 
 // canScan says whether a tap can show a QR code: on a screen that is not the
 // telephone's that is to scan it.
 func (s *Site) canScan(v *Visit) bool {
 	a := v.agent()
-	return !a.wechat && !a.mobile && s.cfg.Website.AppID != "" && s.mayTell(v)
+	return !v.viaHeader && !a.wechat && !a.mobile && s.cfg.Website.AppID != "" && s.mayTell(v)
 }
 
 // mayTell says whether WeChat, asked once more, may tell more.
@@ -130,7 +130,7 @@ func (s *Site) lacksPhone(v *Visit) bool {
 // provedHere says whether WeChat has told us who the visitor is in an app of
 // this site, and not in one that handed him over.
 func (s *Site) provedHere(sess *session.Session) bool {
-	return s.holdsWeChat(sess) || sess.OpenID != "" && sess.AppID == s.cfg.Website.AppID
+	return s.holdsWeChat(sess) || s.provedInApp(sess) || sess.OpenID != "" && sess.AppID == s.cfg.Website.AppID
 }
 
 // consentPause is how long a consent that brought no unionid is not asked for

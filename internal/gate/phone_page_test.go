@@ -216,7 +216,7 @@ func TestEveryPageHasItsTexts(t *testing.T) {
 	}
 	codes := []code{
 		codeLoginRequired, codeSessionExpired, codeInvalid, codeWeChatBusy, codeWeChatBlocked, codeRateLimited, codePhoneInvalid, codeWrong,
-		codeExpired, codeUnavailable, codeMalformed, codeCrossSite, codeNotFound, codeMethodNotAllowed, code(account.CodeSnapshot),
+		codeUsed, codeSessionKeyLost, codeExpired, codeUnavailable, codeMalformed, codeCrossSite, codeNotFound, codeMethodNotAllowed, code(account.CodeSnapshot),
 	}
 	for _, c := range []account.Code{
 		account.CodePhoneBoundToOtherWeChat, account.CodePhoneOwnedByOtherUser, account.CodeSecondProofRequired,

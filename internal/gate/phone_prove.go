@@ -154,7 +154,7 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 	if c.Done != nil {
 		return *c.Done
 	}
-	done := s.phoneProved(ctx, v, a.slot)
+	done := s.phoneProved(ctx, v, a.slot, amrSMS)
 	switch done.problem.Code {
 	case "":
 		c.Done, c.Expires = &done, v.now.Add(resultLife).Unix()
@@ -169,15 +169,15 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 	return done
 }
 
-// phoneProved links a phone that has just been verified.
-func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot) proved {
+// phoneProved links a phone that has just been verified, in the way of amr.
+func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot, amr string) proved {
 	if slot.purpose == purposeMerge {
 		if !s.phoneForMerge(ctx, v, slot.phone) {
 			return proved{problem: newProblem(codeUnavailable)}
 		}
 		return proved{User: userOf(v.who)}
 	}
-	in := account.Input{Phone: slot.phone, Want: account.WantLogin, InBrowser: v.agent().wechat}
+	in := account.Input{Phone: slot.phone, Want: account.WantLogin, InBrowser: v.inBrowser()}
 	if sess := v.session(); s.provedHere(sess) {
 		in.AppID, in.OpenID, in.UnionID = sess.AppID, sess.OpenID, sess.UnionID
 	}
@@ -194,7 +194,7 @@ func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot) proved 
 	if out.Code == account.CodePhoneOwnedByOtherUser {
 		s.phoneForMerge(ctx, v, slot.phone) // it is an extra: he can prove it once more
 	}
-	return s.proofEarned(ctx, v, earned{Outcome: out, proved: in, channel: v.channel()})
+	return s.proofEarned(ctx, v, earned{Outcome: out, proved: in, channel: v.channel(), amr: amr})
 }
 
 // proofEarned makes the session that a verified phone has earned. A refusal
@@ -202,7 +202,7 @@ func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot) proved 
 func (s *Site) proofEarned(ctx context.Context, v *Visit, e earned) proved {
 	old := v.session()
 	refused := refuses(e.Code)
-	e.amr, e.risen = amrSMS, !refused
+	e.risen = !refused
 	if refused {
 		e.amr = amrWeChat // what is left of the proof, if anything
 		s.Metrics.Login(e.channel, string(e.Code))

@@ -32,6 +32,8 @@ const (
 	codeLoginRequired    code = "login_required"
 	codeSessionExpired   code = "session_expired"
 	codeInvalid          code = "code_invalid"
+	codeUsed             code = "code_used"
+	codeSessionKeyLost   code = "session_key_lost"
 	codeWeChatBusy       code = "wechat_busy"
 	codeWeChatBlocked    code = "wechat_blocked"
 	codeRateLimited      code = "rate_limited"
@@ -61,7 +63,7 @@ func newProblem(c code) problem {
 		p.Status = http.StatusNotFound
 	case codeMethodNotAllowed:
 		p.Status = http.StatusMethodNotAllowed
-	case codeInvalid, codePhoneInvalid, codeWrong, codeExpired:
+	case codeInvalid, codeUsed, codeSessionKeyLost, codePhoneInvalid, codeWrong, codeExpired:
 		p.Status = http.StatusUnprocessableEntity
 	case codeRateLimited:
 		p.Status = http.StatusTooManyRequests

@@ -238,9 +238,7 @@ func (s *Site) gone(w http.ResponseWriter, r *http.Request, v *Visit, to string)
 	h := w.Header()
 	ours(h)
 	s.allowOrigin(h, r)
-	if !v.viaHeader {
-		http.SetCookie(w, s.cookies.Session(s.seal(v, s.signedOut(r.Context(), v)), true))
-	}
+	s.deliverToken(w, v, s.seal(v, s.signedOut(r.Context(), v)), true)
 	if wantsPage(r) {
 		s.redirectAfterPost(w, to)
 		return

@@ -28,6 +28,10 @@ const (
 
 	testWebsiteID     = "wx3333333333333333"
 	testWebsiteSecret = "website secret"
+
+	testMiniID      = "wx2222222222222222"
+	testOtherMiniID = "wx2222222222222223"
+	testMiniSecret  = "mini program secret"
 )
 
 // rig is a whole gateway over real parts: a SQLite file, a memory store, the
@@ -62,6 +66,8 @@ func newRig(t *testing.T, opts ...option) *rig {
 		Apps: []wechattest.App{
 			{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop"},
 			{ID: testWebsiteID, Secret: testWebsiteSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop", Website: true},
+			{ID: testMiniID, Secret: testMiniSecret, OpenPlatform: "shop", MiniProgram: true},
+			{ID: testOtherMiniID, Secret: testMiniSecret, OpenPlatform: "shop", MiniProgram: true},
 		},
 	})
 	t.Cleanup(rg.wechat.Close)

@@ -59,12 +59,14 @@ func (i identity) known() bool  { return i.id != "" }
 func (i identity) member() bool { return i.kind == kindMember }
 
 const (
+	kindNobody = "nobody"
 	kindGuest  = "guest"
 	kindMember = "member"
 
 	channelH5      = "h5"
 	channelWebsite = "website"
 	channelBrowser = "browser"
+	channelMini    = "mini_program"
 )
 
 // Site is the site that received the request.

@@ -37,6 +37,8 @@ const (
 	TypeTicket
 	// TypeCredential is an access token of WeChat's API, in the Store.
 	TypeCredential
+	// TypeSessionKey is a mini program's session_key, in the Store.
+	TypeSessionKey
 
 	typeCount
 )
@@ -117,6 +119,7 @@ func (t Type) purpose() string {
 		TypeProof:      "wxgate proof",
 		TypeTicket:     "wxgate ticket",
 		TypeCredential: "wxgate credential",
+		TypeSessionKey: "wxgate session key",
 	}[t]
 }
 

@@ -63,7 +63,7 @@ func (c *Client) send(ctx context.Context, k call, out result) *Error {
 		return malformed(k.api, "building the request")
 	}
 	client := c.reads
-	if k.api == apiExchange {
+	if spendsCode(k.api) {
 		client = c.exchanges
 	}
 	resp, err := client.Do(req)

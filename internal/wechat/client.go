@@ -35,10 +35,20 @@ const (
 	apiFollowers   = "cgi-bin/user/info/batchget"
 	apiFollowerIDs = "cgi-bin/user/get"
 	apiTicket      = "cgi-bin/ticket/getticket"
+
+	apiCode2Session = "sns/jscode2session"
+	apiPhoneNumber  = "wxa/business/getuserphonenumber"
 )
 
 // takesSecret says that a call carries the AppSecret and not a token.
-func takesSecret(api string) bool { return api == apiExchange || api == apiStableToken }
+func takesSecret(api string) bool {
+	return api == apiExchange || api == apiCode2Session || api == apiStableToken
+}
+
+// spendsCode says that a call uses a code up, so that it must not be repeated.
+func spendsCode(api string) bool {
+	return api == apiExchange || api == apiCode2Session || api == apiPhoneNumber
+}
 
 // answerLimit is the length of the longest answer that is read, in bytes.
 func answerLimit(api string) int {

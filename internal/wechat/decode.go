@@ -63,6 +63,15 @@ func (n *number) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
+// digits is a JSON string or number as text, for what has no arithmetic.
+type digits string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *digits) UnmarshalJSON(raw []byte) error {
+	*d = digits(bytes.Trim(raw, `"`))
+	return nil
+}
+
 // flag is true unless it is missing, null, false, 0 or empty: what WeChat
 // marks in a way we do not know counts as marked.
 type flag bool

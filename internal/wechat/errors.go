@@ -64,7 +64,7 @@ func (e *Error) Unwrap() error { return e.cause }
 // Logged says that the client has a log line about it: configuration errors
 // and used-up limits, of which every visitor would otherwise make one more.
 func (e *Error) Logged() bool {
-	return e.kind == ErrConfig || e.Code == codeDailyQuota || e.Code == codeMinuteLimit
+	return e.kind == ErrConfig || e.Code == codeDailyQuota || e.Code == CodeMinuteLimit && e.API != apiCode2Session
 }
 
 // answered says that WeChat itself has judged the request.
@@ -81,11 +81,18 @@ func (e *Error) label() string {
 	return strconv.Itoa(e.Code)
 }
 
+// Errcodes that a caller may have to tell apart.
+const (
+	CodeUsed = 40163 // of ErrCode: the code was used before
+	// CodeMinuteLimit is too many calls in this minute. Those of mini-program
+	// logins are counted per user, so that one user's do not pause the others'.
+	CodeMinuteLimit = 45011
+)
+
 // Codes that steer the client itself.
 const (
 	codeBusy        = -1
 	codeDailyQuota  = 45009
-	codeMinuteLimit = 45011
 	codeUnknownUser = 46004
 	codeBadOpenID   = 40003
 )
@@ -95,9 +102,9 @@ const (
 // developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
 func reaction(api string, code int) (kind error, known bool) {
 	switch code {
-	case codeBusy, codeDailyQuota, codeMinuteLimit:
+	case codeBusy, codeDailyQuota, CodeMinuteLimit:
 		return ErrBusy, true
-	case 40029, 40163, 42003, 61010:
+	case 40029, CodeUsed, 42003, 61010:
 		return ErrCode, true
 	case 40226, 50001, 50002:
 		return ErrBlocked, true
@@ -111,8 +118,11 @@ func reaction(api string, code int) (kind error, known bool) {
 	case 40014, 40030, 42001, 42002, 42007:
 		return ErrToken, true
 	case codeBadOpenID: // the user's token does not belong to this openid
-		if api == apiUserInfo {
+		switch api {
+		case apiUserInfo:
 			return ErrToken, true
+		case apiPhoneNumber: // nor does the code of a phone
+			return ErrCode, true
 		}
 		return ErrUnavailable, true
 	case 43004, 48001, 50005:
@@ -147,6 +157,11 @@ func platformError(api string, code int, errmsg string) *Error {
 		rid = firstMatch(oldTraceID, errmsg)
 	}
 	return &Error{API: api, Code: code, RID: rid, kind: kind, callerIP: firstMatch(whitelistIP, errmsg)}
+}
+
+// noCode is the error of what cannot be a code of WeChat.
+func noCode(api string) *Error {
+	return &Error{API: api, reason: reasonMalformed, detail: "code is no code", kind: ErrCode}
 }
 
 func malformed(api, detail string) *Error {

@@ -63,7 +63,7 @@ func (p *pauses) begin(key pauseKey, probe bool, err *Error) (d time.Duration, s
 		return 0, false
 	}
 	first, most := configPause, configPauseMost
-	if err.Code == codeMinuteLimit {
+	if err.Code == CodeMinuteLimit {
 		first, most = limitPause, limitPauseMost
 	}
 	d = first
@@ -99,7 +99,7 @@ func (c *Client) leave(key pauseKey, probe bool, err *Error) {
 
 func (c *Client) logPause(key pauseKey, d time.Duration, err *Error) {
 	level := slog.LevelError
-	if err.Code == codeMinuteLimit {
+	if err.Code == CodeMinuteLimit {
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{
@@ -132,7 +132,7 @@ func advice(code int) string {
 		return "this interface is banned for the account. Read the notices in the account's console (mp.weixin.qq.com)."
 	case codeDailyQuota:
 		return "the daily quota of this interface is used up. It is reset at midnight in China, or by hand in the account's console."
-	case codeMinuteLimit:
+	case CodeMinuteLimit:
 		return "too many calls in this minute. Nothing needs to be done unless it stays."
 	}
 	return "its answer does not say why."

@@ -33,7 +33,7 @@ func (a *grantAnswer) problem() string {
 // ErrCode.
 func (c *Client) ExchangeCode(ctx context.Context, app App, code string) (Grant, error) {
 	if Refused(code) || !codeFormat.MatchString(code) {
-		return Grant{}, &Error{API: apiExchange, reason: reasonMalformed, detail: "code is no code", kind: ErrCode}
+		return Grant{}, noCode(apiExchange)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

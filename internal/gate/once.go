@@ -1,0 +1,147 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+// onceCode is a code of WeChat that a client has sent. Networks send things
+// twice, and a code is good once: whoever sends it again within resultLife gets
+// the same answer, from whichever instance he meets.
+type onceCode struct {
+	name string                  // of the code, with what it is for
+	tell func() told             // spends it
+	act  func(told) bearerAnswer // what it has earned
+}
+
+// spentCode is what the Store keeps of a code, sealed.
+type spentCode struct {
+	Line string `json:"l"`           // of the session that came with it
+	At   int64  `json:"a,omitempty"` // when WeChat answered; 0: it is being asked
+	Told told   `json:"g"`
+	// Done is nil where a store failed after WeChat had answered: the code may
+	// be sent once more.
+	Done *bearerAnswer `json:"d,omitempty"`
+}
+
+const (
+	// codeKept is how long a code is remembered: for as long as it would be good.
+	codeKept = 5 * time.Minute
+
+	// oncePoll is how often whoever comes second looks for the answer.
+	oncePoll = 50 * time.Millisecond
+)
+
+// once spends a code, or finds what it has brought.
+func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
+	key, line := "once:"+s.Keys.Hide(c.name), ""
+	if sess := v.session(); sess != nil {
+		line = sess.Line()
+	}
+	spent := spentCode{Line: line}
+	first, err := s.Store.Add(ctx, key, s.sealSpent(spent), codeKept)
+	switch {
+	case err != nil:
+		s.storeFailed(v, "session", "claiming a code", err)
+		return refusedBearer(newProblem(codeUnavailable))
+	case first:
+		spent.Told, spent.At = c.tell(), v.now.Unix()
+	default:
+		var p problem
+		if spent, p = s.waitForSpent(ctx, v, key); p.Code != "" {
+			return refusedBearer(p)
+		}
+		if spent.Line != line || v.now.Unix()-spent.At >= int64(resultLife/time.Second) {
+			return refusedBearer(newProblem(codeUsed))
+		}
+	}
+	if spent.Done != nil {
+		return *spent.Done
+	}
+	done := refusedBearer(spent.Told.problem())
+	if done.Problem == "" {
+		done = c.act(spent.Told)
+	}
+	if done.Problem != codeUnavailable {
+		spent.Done = &done
+	}
+	if err := s.Store.Put(ctx, key, s.sealSpent(spent), codeKept); err != nil {
+		s.Metrics.StoreError("session")
+		s.Log.Error("keeping the result of a code", "store", "session", "error", err)
+	}
+	return done
+}
+
+// waitForSpent waits until the code that somebody else is spending is spent.
+func (s *Site) waitForSpent(ctx context.Context, v *Visit, key string) (spentCode, problem) {
+	ctx, cancel := context.WithTimeout(ctx, wechatTimeout)
+	defer cancel()
+	for {
+		sealed, found, err := s.Store.Get(ctx, key)
+		switch {
+		case ctx.Err() != nil:
+			return spentCode{}, newProblem(codeWeChatBusy)
+		case err != nil:
+			s.storeFailed(v, "session", "reading the result of a code", err)
+			return spentCode{}, newProblem(codeUnavailable)
+		case !found:
+			return spentCode{}, newProblem(codeUsed)
+		}
+		if spent, ok := s.openSpent(sealed); !ok || spent.At != 0 {
+			return spent, problem{}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(oncePoll):
+		}
+	}
+}
+
+func (s *Site) sealSpent(c spentCode) []byte {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // a struct of strings and numbers
+	}
+	return []byte(s.Keys.Seal(session.TypeResult, raw))
+}
+
+// openSpent is not ok with what this version, or this secret, has not sealed.
+func (s *Site) openSpent(sealed []byte) (c spentCode, ok bool) {
+	raw, ok := s.Keys.Open(session.TypeResult, string(sealed))
+	return c, ok && json.Unmarshal(raw, &c) == nil
+}
+
+// problem is what is answered where WeChat has told nothing; its code is empty
+// if WeChat has.
+func (g told) problem() problem {
+	if g.Failed == "" {
+		return problem{}
+	}
+	p := newProblem(g.Failed)
+	if g.Failed == codeRateLimited {
+		p = p.after(time.Minute) // WeChat counts by the minute
+	}
+	return p
+}
+
+// refusedCode is what a client is told of a code that WeChat did not take.
+func (s *Site) refusedCode(doing string, err error) told {
+	var e *wechat.Error
+	switch {
+	case errors.As(err, &e) && e.Code == wechat.CodeUsed:
+		return told{Failed: codeUsed}
+	case errors.Is(err, wechat.ErrCode):
+		return told{Failed: codeInvalid}
+	case errors.Is(err, wechat.ErrBlocked):
+		return told{Failed: codeWeChatBlocked}
+	case e != nil && e.Code == wechat.CodeMinuteLimit:
+		return told{Failed: codeRateLimited}
+	}
+	s.logWeChat(doing, err)
+	return told{Failed: codeWeChatBusy}
+}

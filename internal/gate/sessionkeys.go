@@ -1,0 +1,78 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/wxgate/wxgate/internal/session"
+	"github.com/wxgate/wxgate/internal/wechat"
+)
+
+// A session_key opens what WeChat encrypts on the phone of a user of a mini
+// program. Each new login code may replace it, while data under the one before
+// is on its way, so the newest two are kept, sealed. Who has none left logs in
+// once more.
+const (
+	keysKept    = 2
+	keysKeptFor = 3 * 24 * time.Hour
+)
+
+// miniUser is somebody in a mini program.
+type miniUser struct{ appID, openID string }
+
+func (s *Site) sessionKeysKey(u miniUser) string {
+	return "sessionkey:" + s.Keys.Hide(u.appID+" "+u.openID)
+}
+
+// keepSessionKey puts a key in front of those that are known. Without it the
+// login is good all the same.
+func (s *Site) keepSessionKey(ctx context.Context, u miniUser, key wechat.SessionKey) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	keys, err := s.sessionKeys(ctx, u)
+	if err == nil {
+		keys = slices.DeleteFunc(keys, func(old string) bool { return old == string(key) })
+		keys = append([]string{string(key)}, keys[:min(len(keys), keysKept-1)]...)
+		raw, marshalErr := json.Marshal(keys)
+		if marshalErr != nil {
+			panic(marshalErr) // strings
+		}
+		err = s.Store.Put(ctx, s.sessionKeysKey(u), []byte(s.Keys.Seal(session.TypeSessionKey, raw)), keysKeptFor)
+	}
+	if err != nil {
+		s.Metrics.StoreError("session")
+		s.Log.Error("keeping a session_key", "store", "session", "error", err)
+	}
+}
+
+// sessionKeys returns those that are kept of a user, the newest first.
+func (s *Site) sessionKeys(ctx context.Context, u miniUser) (keys []string, err error) {
+	sealed, found, err := s.Store.Get(ctx, s.sessionKeysKey(u))
+	if err != nil || !found {
+		return nil, err
+	}
+	if raw, ok := s.Keys.Open(session.TypeSessionKey, string(sealed)); !ok || json.Unmarshal(raw, &keys) != nil {
+		return nil, nil // sealed by another version or secret: as good as lost
+	}
+	return keys, nil
+}
+
+// withSessionKeys tries the keys of the visitor until one fits.
+func (s *Site) withSessionKeys(ctx context.Context, v *Visit, fits func(wechat.SessionKey) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	sess := v.session()
+	keys, err := s.sessionKeys(ctx, miniUser{sess.AppID, sess.OpenID})
+	if err != nil {
+		s.storeFailed(v, "session", "reading a session_key", err)
+		return err
+	}
+	for _, key := range keys {
+		if fits(wechat.SessionKey(key)) {
+			break
+		}
+	}
+	return nil
+}
