@@ -182,6 +182,16 @@ func accountPages() []view {
 	}
 }
 
+// miniProgramPages are those of a shop whose phones are verified in its mini
+// program alone.
+func miniProgramPages() []view {
+	return []view{
+		{key: "phone_in_mini_program", device: inWeChat(""), reach: func(v *visitor) {
+			v.open("/me/orders").tap(primary).see(accept).tap(accept)
+		}},
+	}
+}
+
 // websitePages are those of a shop with a website app alone.
 func websitePages() []view {
 	return []view{
@@ -208,6 +218,7 @@ func shops() map[string]struct {
 		"official account": {setting{official + "first_login wechat\n", login + "login /orders\n"}, wechatPages()},
 		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n" + brand}, phonePages()},
 		"accounts":         {setting{official + website + smsByWebhook + "first_login wechat\n", login}, accountPages()},
+		"mini program":     {setting{official + "mini_program " + miniProgramID + " mini-secret\n", login}, miniProgramPages()},
 		"website":          {setting{website + "first_login wechat\n", login}, websitePages()},
 	}
 }

@@ -26,6 +26,8 @@ const (
 	accountID = "wx1111111111111111" // of the official account
 	websiteID = "wx3333333333333333"
 
+	miniProgramID = "wx2222222222222222"
+
 	// patience bounds every wait. It is long, since a machine may be busy.
 	patience = 90 * time.Second
 	// tick is how often a condition is looked at.
@@ -63,6 +65,7 @@ func newWorld(t *testing.T, s setting) *world {
 		Apps: []wechattest.App{
 			{ID: accountID, Secret: "account-secret", Domains: []string{"shop.test"}, OpenPlatform: "shop"},
 			{ID: websiteID, Secret: "website-secret", Domains: []string{"shop.test"}, OpenPlatform: "shop", Website: true},
+			{ID: miniProgramID, Secret: "mini-secret", OpenPlatform: "shop", MiniProgram: true},
 		},
 		People: []wechattest.Person{{Name: "li"}, {Name: "han"}},
 	})

@@ -123,7 +123,7 @@ func (s *Site) mayTell(v *Visit) bool {
 // that a phone is what is missing.
 func (s *Site) lacksPhone(v *Visit) bool {
 	sess := v.session()
-	return s.SMS != nil && s.cfg.Account.FirstLogin == account.FirstLoginWeChatPhone && !v.who.member() &&
+	return s.cfg.Account.FirstLogin == account.FirstLoginWeChatPhone && !v.who.member() &&
 		sess != nil && sess.UnionID != "" && s.provedHere(sess)
 }
 
@@ -164,6 +164,8 @@ func (s *Site) loginPage(v *Visit, back, rawCode string) page {
 		p.Key, p.Actions = "login", []action{{Key: "log_in_wechat", Primary: true, Href: here + "&go=wechat"}}
 	case s.canScan(v):
 		p.Key, p.Actions = "login_scan", []action{{Key: "log_in_scan", Primary: true, Href: here + "&go=scan"}}
+	case s.SMS == nil && s.lacksPhone(v):
+		return s.miniPhonePage(v, back)
 	case s.SMS != nil:
 		p.Key = "login_phone"
 	case !s.mayTell(v):

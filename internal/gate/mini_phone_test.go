@@ -191,3 +191,38 @@ func TestPhoneOfAnotherMemberIsRefused(t *testing.T) {
 		t.Errorf("he is now %s %s", kind, id)
 	}
 }
+
+// Without SMS, pages in WeChat send people to where a phone can be verified, and
+// not around.
+func TestPagesSendToTheMiniProgramForAPhone(t *testing.T) {
+	const mini = "请在我们的小程序里验证手机号"
+	rg := newRig(t, withMini, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChatPhone })
+	p := liMini()
+	p.Consent = wechattest.Accept
+	h5 := rg.wechatBrowser(p)
+	page := h5.tapLogin(h5.get("/me/orders"))
+	if page.Request.URL.Path != "/wxgate/login" || !strings.Contains(page.body, mini) || !strings.Contains(page.body, "phone_required") {
+		t.Fatalf("at %s:\n%s", page.Request.URL, page.body)
+	}
+	li := rg.miniOf(p)
+	li.login("")
+	_, said := li.tapPhone()
+	back := h5.tap(page, "/me/orders")
+	if id, kind, _ := rg.identityOf(); back.Request.URL.Path != "/me/orders" || id != said.User.ID || kind != "member" {
+		t.Errorf("back at %s he is %s %s, want %s", back.Request.URL, kind, id, said.User.ID)
+	}
+}
+
+func TestMemberIsSentToTheMiniProgramForHisFirstPhone(t *testing.T) {
+	rg := newRig(t, withMini)
+	p := liMini()
+	p.Consent = wechattest.Accept
+	h5 := rg.wechatBrowser(p)
+	h5.tapLogin(h5.get("/me/orders"))
+	if page := h5.get("/pay"); page.Request.URL.Path != "/wxgate/phone" || !strings.Contains(page.body, "小程序") {
+		t.Errorf("at %s:\n%s", page.Request.URL, page.body)
+	}
+	if page := h5.get("/wxgate/phone?change=1"); page.StatusCode != http.StatusNotFound {
+		t.Errorf("a change of phone, which takes codes: %d", page.StatusCode)
+	}
+}

@@ -14,7 +14,7 @@ func (s *Site) phonePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 	back, change := s.returnTo(q.Get("return_to")), q.Get("change") == "1"
 	sess := v.session()
 	switch {
-	case s.SMS == nil:
+	case s.SMS == nil && (change || len(s.cfg.MiniPrograms) == 0):
 		s.writeProblem(w, r, newProblem(codeNotFound))
 	case isNavigation(r) && s.toExternal(w, r, v):
 	case isPrefetch(r):
@@ -31,6 +31,8 @@ func (s *Site) phonePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.changePage(w, r, v, back)
 	case v.who.member() && v.who.phone && !v.grace:
 		s.redirect(w, back)
+	case s.SMS == nil:
+		s.writePage(w, r, s.miniPhonePage(v, back))
 	case !s.haveSession(r, v):
 		s.writePage(w, r, *newProblem(codeUnavailable).page(
 			action{Key: "try_again", Href: s.phoneURL(back, ""), Primary: true}, action{Key: "keep_browsing", Href: "/"}))
@@ -57,6 +59,14 @@ func (s *Site) phoneForm(v *Visit, back string) page {
 	}
 	p.Actions = append(p.Actions, leave(v))
 	return p
+}
+
+// miniPhonePage sends people to where their phone can be verified, in a shop
+// that sends no codes.
+func (s *Site) miniPhonePage(v *Visit, back string) page {
+	return page{Status: http.StatusOK, Key: "phone_in_mini_program", Code: code(account.CodePhoneRequired), Actions: []action{
+		{Key: "go_on", Href: back, Primary: true}, leave(v),
+	}}
 }
 
 // leave is the way on for whoever would rather not. A member is not told that he

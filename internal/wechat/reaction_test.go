@@ -35,6 +35,14 @@ func calls() map[wechattest.API]func(*world) error {
 			_, err := w.client.Followers(w.Context(), shop(), []string{w.OpenID("li", shopID)})
 			return err
 		},
+		wechattest.Code2Session: func(w *world) error {
+			_, err := w.client.Code2Session(w.Context(), mini(), w.MiniLogin("li", miniID))
+			return err
+		},
+		wechattest.PhoneNumber: func(w *world) error {
+			_, err := w.client.PhoneNumber(w.Context(), w.owner("li"), w.MiniPhone("li", miniID).Code)
+			return err
+		},
 		wechattest.FollowerList: func(w *world) error {
 			_, _, err := w.client.FollowerPage(w.Context(), shop(), "")
 			return err
@@ -48,6 +56,7 @@ func TestReactionToEveryErrcode(t *testing.T) {
 	const (
 		exchange, profile, token = wechattest.ExchangeCode, wechattest.UserInfo, wechattest.StableToken
 		follower, followers      = wechattest.Follower, wechattest.Followers
+		login, phone             = wechattest.Code2Session, wechattest.PhoneNumber
 	)
 	tests := []struct {
 		codes  []int
@@ -58,9 +67,9 @@ func TestReactionToEveryErrcode(t *testing.T) {
 		{codes: []int{40029, 40163, 42003, 61010}, want: wechat.ErrCode},
 		{codes: []int{40226, 50001, 50002}, want: wechat.ErrBlocked},
 		{codes: []int{40013, 40125, 40164, 40243, 48004, 61004, 89503}, want: wechat.ErrConfig},
-		{codes: []int{40001}, want: wechat.ErrToken, except: map[wechattest.API]error{exchange: wechat.ErrConfig, token: wechat.ErrConfig}},
+		{codes: []int{40001}, want: wechat.ErrToken, except: map[wechattest.API]error{exchange: wechat.ErrConfig, login: wechat.ErrConfig, token: wechat.ErrConfig}},
 		{codes: []int{40014, 40030, 42001, 42002, 42007}, want: wechat.ErrToken},
-		{codes: []int{40003}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{profile: wechat.ErrToken, followers: nil}},
+		{codes: []int{40003}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{profile: wechat.ErrToken, phone: wechat.ErrCode, followers: nil}},
 		{codes: []int{43004, 48001, 50005}, want: wechat.ErrScope},
 		{codes: []int{46004}, want: wechat.ErrUnavailable, except: map[wechattest.API]error{follower: nil, followers: nil}},
 		{codes: []int{40002, 40066, 41001, 41002, 41003, 41004, 41008, 41009, 43001, 43002, 43003, 44002, 47001}, want: wechat.ErrUnavailable},
@@ -109,7 +118,7 @@ func requestsAfter(code int, api wechattest.API) int {
 	switch {
 	case code != -1:
 		return 1
-	case api == wechattest.ExchangeCode:
+	case api == wechattest.ExchangeCode, api == wechattest.Code2Session, api == wechattest.PhoneNumber:
 		return 2
 	}
 	return 3

@@ -23,9 +23,11 @@ const (
 	otherID  = "wx9999999999999999"
 	secret   = "s3cr3t-of-the-shop"
 	callback = "http://shop.example/wxgate/callback"
+	miniID   = "wx2222222222222222"
 )
 
 func shop() wechat.App  { return wechat.App{AppID: shopID, AppSecret: secret} }
+func mini() wechat.App  { return wechat.App{AppID: miniID, AppSecret: secret} }
 func other() wechat.App { return wechat.App{AppID: otherID, AppSecret: "s3cr3t-of-the-other"} }
 
 // world is a client and the fake platform it talks to, over a network in
@@ -47,9 +49,10 @@ func newWorld(t *testing.T) *world {
 		Apps: []wechattest.App{
 			{ID: shopID, Secret: secret, Domains: []string{"shop.example"}, OpenPlatform: "shop"},
 			{ID: otherID, Secret: "s3cr3t-of-the-other", Domains: []string{"shop.example"}, OpenPlatform: "shop"},
+			{ID: miniID, Secret: secret, OpenPlatform: "shop", MiniProgram: true},
 		},
 		People: []wechattest.Person{
-			{Name: "li", Nickname: "小李", AvatarURL: "https://thirdwx.qlogo.cn/a/132", Consent: wechattest.Accept},
+			{Name: "li", Nickname: "小李", AvatarURL: "https://thirdwx.qlogo.cn/a/132", Phone: "13800138001", Consent: wechattest.Accept},
 			{Name: "wang", Follower: true},
 		},
 	})
