@@ -5,8 +5,6 @@ package caddymodule
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +45,13 @@ type App struct {
 	// `mysql://` with the same parts (MySQL 8.0 or MariaDB 10.6 and later).
 	// Default: `wxgate.db` in Caddy's data directory.
 	Database Secret `json:"database,omitempty"`
+
+	// The Redis that several gateways share for what is short-lived:
+	// `redis://:password@host:port/database`, `redis+sentinel://host,host/master`
+	// or `redis+cluster://host,host`, with `rediss` in the place of `redis` for
+	// encrypted connections. It needs the secret. Default: none, and each gateway
+	// keeps that in memory.
+	Redis Secret `json:"redis,omitempty"`
 
 	// The official accounts whose pages run inside WeChat.
 	OfficialAccounts []WeChatApp `json:"official_accounts,omitempty"`
@@ -111,21 +116,23 @@ type App struct {
 	// Caddyfile adapter fills it; a configuration that has any is refused.
 	NotAvailable []string `json:"not_available,omitempty"`
 
-	ctx     caddy.Context
-	log     *slog.Logger // taken at once: later the context names whatever module was loaded last
-	shared  *shared
-	poolKey string
-	keys    *session.Keys
-	salt    string // of the secrets, so that what an old one sealed is not found in memory
-	wechat  *wechat.Client
-	metrics *metrics
-	shop    *webhook.Endpoint // that makes user ids; nil: none
-	carrier sms.Sender        // of codes; nil: none
-	budget  int               // of codes in a day
-	start   int64             // of integer user ids
-	stale   time.Duration
-	idle    time.Duration // of phones
-	mint    limit.Limit
+	ctx      caddy.Context
+	log      *slog.Logger // taken at once: later the context names whatever module was loaded last
+	shared   *shared
+	poolKey  string
+	redis    *session.Redis // nil: none
+	redisKey string
+	keys     *session.Keys
+	salt     string // of the secrets, so that what an old one sealed is not found in memory
+	wechat   *wechat.Client
+	metrics  *metrics
+	shop     *webhook.Endpoint // that makes user ids; nil: none
+	carrier  sms.Sender        // of codes; nil: none
+	budget   int               // of codes in a day
+	start    int64             // of integer user ids
+	stale    time.Duration
+	idle     time.Duration // of phones
+	mint     limit.Limit
 
 	rings map[string]*assertion.Keyring // by algorithm, loaded; one for each that a site signs with
 
@@ -152,6 +159,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.metrics = newMetrics(ctx.GetMetricsRegistry())
 	if err := a.acquire(); err != nil {
+		return err
+	}
+	if err := a.acquireRedis(); err != nil {
 		return err
 	}
 	var err error
@@ -191,6 +201,7 @@ func (a *App) expand() error {
 		}
 	}
 	e.secret("database", &a.Database)
+	e.secret("redis", &a.Redis)
 	e.text("first_login", &a.FirstLogin)
 	e.text("linking", &a.Linking)
 	e.text("guests", &a.Guests)
@@ -253,6 +264,9 @@ func (a *App) check() error {
 	if a.onServer() && len(a.Secrets) == 0 {
 		refuse("secret: a database server needs one, the same for all instances; make it with: openssl rand -base64 32")
 	}
+	if a.Redis != "" && len(a.Secrets) == 0 {
+		refuse("secret: redis needs one, the same for all instances; make it with: openssl rand -base64 32")
+	}
 	oneOf := func(option, value string, allowed ...string) {
 		if value != "" && !slices.Contains(allowed, value) {
 			refuse("%s: %q is none of: %s", option, value, strings.Join(allowed, ", "))
@@ -281,7 +295,7 @@ func (a *App) check() error {
 func (a *App) newClient() (*wechat.Client, error) {
 	cfg := wechat.Config{
 		API: a.Endpoints.API, Open: a.Endpoints.Open, Logger: a.log, Observe: a.metrics.observeWeChat,
-		Shared: session.NewSealed(a.shared.store, a.keys, session.TypeCredential),
+		Shared: session.NewSealed(a.store(), a.keys, session.TypeCredential),
 	}
 	if a.Endpoints.Proxy != "" {
 		u, err := url.Parse(string(a.Endpoints.Proxy))
@@ -295,17 +309,6 @@ func (a *App) newClient() (*wechat.Client, error) {
 		return nil, fmt.Errorf("wxgate: endpoints: %w", err)
 	}
 	return c, nil
-}
-
-// deriveKeys makes the keys of sessions, after the default secret is known.
-func (a *App) deriveKeys(secrets []string) error {
-	var err error
-	if a.keys, err = session.NewKeys(secrets...); err != nil {
-		return fmt.Errorf("wxgate: secret: %w", err)
-	}
-	sum := sha256.Sum256([]byte(strings.Join(secrets, "\x00")))
-	a.salt = hex.EncodeToString(sum[:])
-	return nil
 }
 
 // Start looks for ways around the gate and runs the workers.
@@ -323,6 +326,9 @@ func (a *App) Start() error {
 	run := func(f func(context.Context)) { a.workers.Go(func() { f(ctx) }) }
 	run(func(ctx context.Context) { a.shared.watcher.Run(ctx, a.log) })
 	run(a.shared.live.Run)
+	if a.redis != nil {
+		run(a.runRedis)
+	}
 	run(a.hourly)
 	return nil
 }
@@ -367,12 +373,13 @@ func (a *App) Cleanup() error {
 	if a.shop != nil {
 		a.shop.Close()
 	}
+	released := a.releaseRedis()
 	if a.shared == nil {
-		return nil
+		return released
 	}
 	a.shared = nil
 	_, err := pool.Delete(a.poolKey)
-	return err
+	return errors.Join(released, err)
 }
 
 var (

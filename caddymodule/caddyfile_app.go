@@ -14,6 +14,7 @@ import (
 //	wxgate {
 //		secret           <secret>                 # repeatable
 //		database         sqlite:<path> | postgres://... | mysql://...
+//		redis            redis://... | redis+sentinel://... | redis+cluster://...
 //		official_account <appid> <secret> {       # repeatable; the block may be left out
 //			unionid none
 //		}
@@ -76,6 +77,8 @@ func (p *parser) appOption(app *App, name string) error {
 		return err
 	case "database":
 		return p.database(app)
+	case "redis":
+		return p.secret("redis redis://:<password>@<host>:<port>/<database> | redis+sentinel://... | redis+cluster://...", &app.Redis)
 	case "official_account":
 		return p.weChatApp(app, &app.OfficialAccounts)
 	case "mini_program":
@@ -106,7 +109,7 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.sms(app)
 	case "sms_budget":
 		return p.value("sms_budget <codes>", &app.SMSBudget)
-	case "redis", "mobile_app", "webhook":
+	case "mobile_app", "webhook":
 		p.skip(name)
 		return nil
 	default:

@@ -20,6 +20,7 @@ func TestCaddyfilesOfTheDocumentationLoad(t *testing.T) {
 		t.Setenv(name, strings.Repeat(name+" ", 4))
 	}
 	t.Setenv("HOOK_SECRET", hookSecret)
+	t.Setenv("WXGATE_REDIS", "redis://127.0.0.1:1")
 	t.Setenv("WXGATE_DATABASE", dbtest.Shared(t, dbtest.Postgres).Database(t))
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {

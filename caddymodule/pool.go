@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -107,6 +108,17 @@ func (a *App) unlock(path string) error {
 	if err := a.shared.db.Unlock(ctx, sealer{a.keys, session.TypeDataKey}); err != nil {
 		return fmt.Errorf("wxgate: database: %w", err)
 	}
+	return nil
+}
+
+// deriveKeys makes the keys of sessions, after the default secret is known.
+func (a *App) deriveKeys(secrets []string) error {
+	var err error
+	if a.keys, err = session.NewKeys(secrets...); err != nil {
+		return fmt.Errorf("wxgate: secret: %w", err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(secrets, "\x00")))
+	a.salt = hex.EncodeToString(sum[:])
 	return nil
 }
 

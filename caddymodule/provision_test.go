@@ -52,7 +52,11 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"mint_limit window", "mint_limit 10 per 0s", site(""), `wxgate: mint_limit: "0s" is not a positive duration`},
 		{"endpoint", "endpoints {\napi ftp://127.0.0.1\n}", site(""), "wxgate: endpoints: reading the api endpoint: scheme must be https or http"},
 		{"proxy", "endpoints {\nproxy hush\n}", site(""), "wxgate: endpoints proxy is not a URL"},
-		{"line that is not available, and no site", "redis redis://127.0.0.1", "respond hello", "option 'redis' is not available in this version"},
+		{"line that is not available, and no site", "mobile_app wx1 hush", "respond hello", "option 'mobile_app' is not available in this version"},
+		{"redis without a secret", "redis redis://:hush@127.0.0.1:1", site(""), "wxgate: secret: redis needs one, the same for all instances"},
+		{"redis URL", "secret " + long + "\nredis redis://:hush@127.0.0.1:hush", site(""), "wxgate: redis: a host is not like 10.0.0.7:6379"},
+		{"redis in a variable", "secret " + long + "\nredis {env.SHORT}", site(""), "wxgate: redis: a URL begins with redis://, rediss://, redis+sentinel:// or redis+cluster://"},
+		{"redis in a variable that is not set", "secret " + long + "\nredis {env.NOWHERE}", site(""), "wxgate: redis: evaluated placeholder {env.NOWHERE} is empty"},
 
 		{"external_url missing", "", "wxgate {\n}", "external_url is missing"},
 		{"external_url with a path", "", "wxgate {\nexternal_url http://127.0.0.1/shop\n}", `external_url "http://127.0.0.1/shop" is not a scheme and a host`},
@@ -166,7 +170,7 @@ func TestUnreachableWeChatStopsNobody(t *testing.T) {
 func TestJSONWithUnknownFieldsIsRefused(t *testing.T) {
 	dataDir(t)
 	for field, cfg := range map[string]string{
-		"redis":          `{"admin":{"disabled":true},"apps":{"wxgate":{"redis":"redis://127.0.0.1"}}}`,
+		"no_such_app":    `{"admin":{"disabled":true},"apps":{"wxgate":{"no_such_app":"wx1"}}}`,
 		"no_such_option": `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"wxgate","external_url":"http://127.0.0.1","no_such_option":{}}]}]}}}}}`,
 	} {
 		err := caddy.Load([]byte(cfg), true)

@@ -106,7 +106,7 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 	case (p.Via != "") != (in.ticket != ""):
 		return result{ReturnTo: p.ReturnTo} // a code at a site that takes tickets, or a ticket at one that takes codes
 	}
-	if _, found, err := s.Store.Take(ctx, stateKey(in.state)); err != nil || !found {
+	if _, found, err := s.logins.Take(ctx, stateKey(in.state)); err != nil || !found {
 		return result{ReturnTo: p.ReturnTo}
 	}
 	res := s.conclude(ctx, v, in, p)
@@ -116,7 +116,7 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 }
 
 func (s *Site) pendingOf(ctx context.Context, state string) (p pending, found bool, err error) {
-	raw, found, err := s.Store.Get(ctx, stateKey(state))
+	raw, found, err := s.logins.Get(ctx, stateKey(state))
 	if err != nil || !found {
 		return p, false, err
 	}
@@ -125,7 +125,7 @@ func (s *Site) pendingOf(ctx context.Context, state string) (p pending, found bo
 
 // finished looks for the result of an earlier callback with the same state.
 func (s *Site) finished(ctx context.Context, v *Visit, in callbackInput) (res result, found bool) {
-	sealed, found, err := s.Store.Get(ctx, resultKey(in.state))
+	sealed, found, err := s.logins.Get(ctx, resultKey(in.state))
 	if err != nil || !found {
 		return res, false
 	}
@@ -146,7 +146,7 @@ func (s *Site) keepResult(ctx context.Context, state string, res result) {
 	if err != nil {
 		panic(err) // a struct of strings, numbers and flags
 	}
-	if err := s.Store.Put(ctx, resultKey(state), []byte(s.Keys.Seal(session.TypeResult, raw)), stateLife); err != nil {
+	if err := s.logins.Put(ctx, resultKey(state), []byte(s.Keys.Seal(session.TypeResult, raw)), stateLife); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("keeping the result of a login", "store", "session", "error", err)
 	}

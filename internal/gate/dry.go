@@ -16,6 +16,7 @@ import (
 func (s *Site) dry() *Site {
 	d := *s
 	d.Accounts, d.Store, d.Limiter, d.shadow = dryAccounts{s.Accounts}, dryStore{s.Store}, dryLimiter{}, nil
+	d.logins = logins{&d}
 	return &d
 }
 

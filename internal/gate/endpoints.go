@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -272,16 +273,32 @@ func (s *Site) healthz(w http.ResponseWriter, _ *http.Request, _ *Visit) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// readyz says whether logins would work.
+// readyz says whether logins would work, and what is missing. A shared Store
+// that is gone is told and is no reason to send visitors elsewhere: those who
+// are known do not need it, and where all instances share it there is nowhere
+// else.
 func (s *Site) readyz(w http.ResponseWriter, r *http.Request, _ *Visit) {
 	w.Header().Set("Cache-Control", "no-store")
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	shared := make(chan error, 1)
+	go func() { shared <- s.pingShared(ctx) }()
+	said := "ready\n"
 	if err := s.Accounts.Ping(ctx); err != nil {
 		s.Log.Warn("not ready", "store", "database", "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte("database unavailable\n"))
-		return
+		said = "database unavailable\n"
 	}
-	_, _ = w.Write([]byte("ready\n"))
+	if <-shared != nil {
+		said += "redis unavailable\n"
+	}
+	_, _ = io.WriteString(w, said)
+}
+
+// pingShared asks the shared Store whether it is there.
+func (s *Site) pingShared(ctx context.Context) error {
+	if p, ok := s.Store.(interface{ Ping(context.Context) error }); ok {
+		return p.Ping(ctx)
+	}
+	return nil
 }

@@ -186,7 +186,7 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := s.Store.Put(ctx, stateKey(state), raw, life); err != nil {
+	if err := s.logins.Put(ctx, stateKey(state), raw, life); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("keeping an OAuth state", "store", "session", "error", err)
 		return false

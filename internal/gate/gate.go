@@ -77,6 +77,7 @@ type Deps struct {
 	WeChat   *wechat.Client
 	Store    session.Store
 	Limiter  limit.Limiter
+	Local    *Local // nil: Store and Limiter are of this instance alone
 	Cache    *session.Cache
 	Watcher  *Watcher
 	Live     *Live
@@ -163,6 +164,8 @@ type Site struct {
 	budgetLog   *rate.Sometimes // and so is a budget of codes that is spent
 	carrierLog  *rate.Sometimes // and a carrier that takes none
 	wordLog     *rate.Sometimes // and so is one whose words to the gate are wrong
+	sharedLog   *rate.Sometimes // and so is a shared store that fails
+	logins      session.Store   // of what a login under way needs
 	shopLogin   *url.URL        // the shop's own login page; nil: none is known
 	deaf        *listener       // of paths where the shop is not heard
 	shadow      *Site           // that looks at visits and changes nothing; nil: everything happens
@@ -175,7 +178,9 @@ func New(cfg Config, deps Deps) (*Site, error) {
 	s := &Site{
 		cfg: cfg, Deps: deps, flights: new(singleflight.Group),
 		shopLog: oncePerMinute(), budgetLog: oncePerMinute(), carrierLog: oncePerMinute(), wordLog: oncePerMinute(),
+		sharedLog: oncePerMinute(),
 	}
+	s.logins = logins{s}
 	s.deaf = &listener{site: s}
 	s.setDefaults()
 	var err error

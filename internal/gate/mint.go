@@ -47,7 +47,7 @@ func (s *Site) mintsNot(r *http.Request, v *Visit, navigation bool) (why string)
 
 // mintAllowed counts one new guest against the limit of his address block.
 func (s *Site) mintAllowed(ctx context.Context, v *Visit) bool {
-	ok, _, err := s.Limiter.Allow(ctx, "mint:"+limit.AddressKey(v.ClientIP), s.cfg.MintLimit)
+	ok, err := s.countGuest(ctx, "mint:"+limit.AddressKey(v.ClientIP))
 	if err != nil {
 		s.storeFailed(v, "limit", "counting new guests", err)
 		return false

@@ -44,7 +44,7 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 		line = sess.Line()
 	}
 	spent := spentCode{Line: line}
-	first, err := s.Store.Add(ctx, key, s.sealSpent(spent), codeKept)
+	first, err := s.logins.Add(ctx, key, s.sealSpent(spent), codeKept)
 	switch {
 	case err != nil:
 		s.storeFailed(v, "session", "claiming a code", err)
@@ -70,7 +70,7 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 	if done.Problem != codeUnavailable {
 		spent.Done = &done
 	}
-	if err := s.Store.Put(ctx, key, s.sealSpent(spent), codeKept); err != nil {
+	if err := s.logins.Put(ctx, key, s.sealSpent(spent), codeKept); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("keeping the result of a code", "store", "session", "error", err)
 	}
@@ -82,7 +82,7 @@ func (s *Site) waitForSpent(ctx context.Context, v *Visit, key string) (spentCod
 	ctx, cancel := context.WithTimeout(ctx, wechatTimeout)
 	defer cancel()
 	for {
-		sealed, found, err := s.Store.Get(ctx, key)
+		sealed, found, err := s.logins.Get(ctx, key)
 		switch {
 		case ctx.Err() != nil:
 			return spentCode{}, newProblem(codeWeChatBusy)

@@ -84,7 +84,7 @@ func (s *Site) relayBack(ctx context.Context, in callbackInput, p pending) resul
 		panic(err) // a struct of strings and flags
 	}
 	ticket := rand.Text()
-	err = s.Store.Put(ctx, ticketKey(p.Relay.State, ticket), []byte(s.Keys.Seal(session.TypeTicket, raw)), ticketLife)
+	err = s.logins.Put(ctx, ticketKey(p.Relay.State, ticket), []byte(s.Keys.Seal(session.TypeTicket, raw)), ticketLife)
 	if err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("keeping a ticket", "store", "session", "error", err)
@@ -98,7 +98,7 @@ func (s *Site) takeTicket(ctx context.Context, in callbackInput) (t told) {
 	if !stateSyntax.MatchString(in.ticket) {
 		return told{Failed: codeInvalid}
 	}
-	sealed, found, err := s.Store.Take(ctx, ticketKey(in.state, in.ticket))
+	sealed, found, err := s.logins.Take(ctx, ticketKey(in.state, in.ticket))
 	if err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("reading a ticket", "store", "session", "error", err)
@@ -115,7 +115,7 @@ func (s *Site) takeTicket(ctx context.Context, in callbackInput) (t told) {
 // made this one ask for the state of another, which must not learn who it is.
 func (s *Site) burnTicket(ctx context.Context, in callbackInput) {
 	if stateSyntax.MatchString(in.ticket) {
-		_, _, _ = s.Store.Take(ctx, ticketKey(in.state, in.ticket)) // else it expires
+		_, _, _ = s.logins.Take(ctx, ticketKey(in.state, in.ticket)) // else it expires
 	}
 }
 

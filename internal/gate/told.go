@@ -69,7 +69,7 @@ func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending)
 		return false
 	}
 	key := "nounionid:" + s.cfg.OfficialAccount.AppID + ":" + grant.OpenID
-	if _, asked, err := s.Store.Get(ctx, key); asked || err != nil {
+	if _, asked, _ := s.logins.Get(ctx, key); asked { // whether he was is no reason to lose him
 		return false
 	}
 	unionID, _, err := s.WeChat.Follower(ctx, s.cfg.OfficialAccount, grant.OpenID)
@@ -79,7 +79,7 @@ func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending)
 	}
 	grant.UnionID = unionID
 	if unionID == "" {
-		if err := s.Store.Put(ctx, key, []byte{1}, followerPause); err != nil {
+		if err := s.logins.Put(ctx, key, []byte{1}, followerPause); err != nil {
 			s.Metrics.StoreError("session")
 		}
 	}

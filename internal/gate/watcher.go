@@ -28,24 +28,34 @@ type Watcher struct {
 	log    InvalidationLog
 	cache  *session.Cache
 	lastOK atomic.Int64 // Unix nanoseconds
+	outbox outbox       // of what other instances are to hear at once
 
 	mu sync.Mutex // around a reload two Runs overlap
 }
 
 // NewWatcher returns a Watcher that believes the log was read just now.
 func NewWatcher(log InvalidationLog, cache *session.Cache) *Watcher {
-	w := &Watcher{log: log, cache: cache}
+	w := &Watcher{log: log, cache: cache, outbox: newOutbox()}
 	w.lastOK.Store(time.Now().UnixNano())
 	return w
 }
 
-// Changed drops what inv names from the cache.
+// Changed is told what this process has committed. It drops that from the cache
+// and lets other instances hear of it.
 func (w *Watcher) Changed(inv account.Invalidation) {
-	if inv.UserID != "" {
-		w.cache.Invalidate(inv.UserID)
-	}
-	if inv.SessionID != "" {
-		w.cache.Invalidate(inv.SessionID)
+	w.drop(inv)
+	w.outbox.put(inv.UserID)
+	w.outbox.put(inv.SessionID)
+}
+
+func (w *Watcher) drop(inv account.Invalidation) {
+	w.forget(inv.UserID)
+	w.forget(inv.SessionID)
+}
+
+func (w *Watcher) forget(subject string) {
+	if subject != "" {
+		w.cache.Invalidate(subject)
 	}
 }
 
@@ -90,7 +100,7 @@ func (w *Watcher) poll(ctx context.Context) error {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := w.log.Next(ctx, w.Changed); err != nil {
+	if err := w.log.Next(ctx, w.drop); err != nil {
 		return err
 	}
 	w.lastOK.Store(started.UnixNano())
