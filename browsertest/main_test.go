@@ -15,6 +15,7 @@ import (
 // What all tests share is made once and named by the environment.
 const (
 	gatewayVariable  = "BROWSERTEST_GATEWAY"  // the gateway's binary
+	sandboxVariable  = "BROWSERTEST_SANDBOX"  // the sandbox's
 	chromiumVariable = "BROWSERTEST_CHROMIUM" // the browser's DevTools address
 )
 
@@ -30,15 +31,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// runAll builds the gateway, starts the browser, and runs the tests.
+// runAll builds what is tested, starts the browser, and runs the tests.
 func runAll(m *testing.M) (code int, err error) {
 	dir, err := os.MkdirTemp("", "wxgate-browsertest-")
 	if err != nil {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "wxgate")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/wxgate")
+	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/wxgate", "./cmd/wxgate-sandbox")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("building the gateway: %w\n%s", err, out)
@@ -49,7 +49,8 @@ func runAll(m *testing.M) (code int, err error) {
 	}
 	defer browser.Wait()
 	defer browser.Process.Kill()
-	os.Setenv(gatewayVariable, binary)
+	os.Setenv(gatewayVariable, filepath.Join(dir, "wxgate"))
+	os.Setenv(sandboxVariable, filepath.Join(dir, "wxgate-sandbox"))
 	os.Setenv(chromiumVariable, address)
 	return m.Run(), nil
 }
@@ -63,7 +64,7 @@ func startChromium(profile string) (browser *exec.Cmd, address string, err error
 		"--disable-features=HttpsUpgrades,Translate,OptimizationHints,MediaRouter",
 		"--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
 		"--force-color-profile=srgb", "--font-render-hinting=none",
-		"--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND", "--ignore-certificate-errors",
+		"--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1", "--ignore-certificate-errors",
 		"--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
 	said, err := browser.StderrPipe()
 	if err != nil {

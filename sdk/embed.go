@@ -4,7 +4,7 @@ package sdk
 
 import _ "embed"
 
-// MiniProgram is the client for mini programs as an ES module.
+// MiniProgram is the client for mini programs as they require it.
 //
-//go:embed miniprogram/dist/index.mjs
+//go:embed miniprogram/miniprogram_dist/index.js
 var MiniProgram []byte

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
@@ -21,22 +22,39 @@ const (
 //
 // Each person has a phone of his own, so cookies are kept apart by putting the
 // person's name before theirs.
+//
+// A web-view of a mini program is such a browser too, with cookies of its own.
+// On a phone it fills the screen; here it is a frame, which neither the gateway
+// nor the shop may notice, since both refuse to be framed.
 type browser struct {
 	holder  func() string // who uses the browser
-	self    *url.URL      // what stands in the address bar
+	agent   string        // User-Agent
+	webView bool
+	self    *url.URL // what stands in the address bar
 	gateway *url.URL
 	wechat  *url.URL
 	proxy   *httputil.ReverseProxy
 }
 
+// newBrowser returns WeChat's browser.
 func newBrowser(o options, holder func() string) *browser {
 	b := &browser{
 		holder:  holder,
+		agent:   wechattest.IPhoneUserAgent,
 		self:    &url.URL{Scheme: "http", Host: o.browser},
 		gateway: o.external,
 		wechat:  &url.URL{Scheme: "http", Host: o.wechat},
 	}
 	b.proxy = &httputil.ReverseProxy{Rewrite: b.rewrite, ModifyResponse: b.keepHere, ErrorHandler: unreachable}
+	return b
+}
+
+// newWebView returns the web-view of the mini program.
+func newWebView(o options, holder func() string) *browser {
+	b := newBrowser(o, holder)
+	b.agent += " miniProgram/" + miniID
+	b.webView = true
+	b.self = o.webViewURL()
 	return b
 }
 
@@ -62,7 +80,13 @@ func (b *browser) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // as sent, also where it cannot be parsed
 	r.Out.Host = target.Host
-	r.Out.Header.Set("User-Agent", wechattest.IPhoneUserAgent)
+	r.Out.Header.Set("User-Agent", b.agent)
+	if b.webView && r.In.Header.Get("Sec-Fetch-Dest") == "iframe" {
+		r.Out.Header.Set("Sec-Fetch-Dest", "document")
+		if r.In.Header.Get("Sec-Fetch-Site") == "same-site" { // the mini program has opened it
+			r.Out.Header.Set("Sec-Fetch-Site", "none")
+		}
+	}
 	for _, name := range []string{"Origin", "Referer"} {
 		if value, ok := moved(r.In.Header.Get(name), b.self, target); ok {
 			r.Out.Header.Set(name, value)
@@ -71,7 +95,12 @@ func (b *browser) rewrite(r *httputil.ProxyRequest) {
 }
 
 // cookiePrefix stands before the names of the holder's cookies.
-func (b *browser) cookiePrefix() string { return b.holder() + "." }
+func (b *browser) cookiePrefix() string {
+	if b.webView {
+		return "web-view." + b.holder() + "."
+	}
+	return b.holder() + "."
+}
 
 // cookies returns the holder's cookies as the gateway gave them out.
 func (b *browser) cookies(r *http.Request) []string {
@@ -92,6 +121,12 @@ func (b *browser) keepHere(answer *http.Response) error {
 	for i, cookie := range answer.Header["Set-Cookie"] {
 		answer.Header["Set-Cookie"][i] = b.cookiePrefix() + cookie
 	}
+	if b.webView {
+		answer.Header.Del("X-Frame-Options")
+		for i, policy := range answer.Header["Content-Security-Policy"] {
+			answer.Header["Content-Security-Policy"][i] = noFrames.ReplaceAllString(policy, "")
+		}
+	}
 	location := answer.Header.Get("Location")
 	if value, ok := moved(location, b.gateway, b.self); ok {
 		answer.Header.Set("Location", value)
@@ -100,6 +135,9 @@ func (b *browser) keepHere(answer *http.Response) error {
 	}
 	return nil
 }
+
+// noFrames is what forbids a page to be framed.
+var noFrames = regexp.MustCompile(`frame-ancestors [^;]*(; *)?`)
 
 // moved puts another origin in place of from, if value is a URL of that
 // origin, and leaves the rest byte for byte.

@@ -249,3 +249,56 @@ func TestUnreachableGatewayIsSaid(t *testing.T) {
 		t.Errorf("answer %d %q", resp.StatusCode, text)
 	}
 }
+
+// newWebViewPhone is the web-view of a mini program in place of the browser.
+func newWebViewPhone(t *testing.T) *phone {
+	p := newPhone(t)
+	browser := p.Config.Handler.(*browser)
+	p.Config.Handler = newWebView(options{
+		external: browser.gateway, wechat: browser.wechat.Host, webView: browser.self.Host,
+	}, browser.holder)
+	return p
+}
+
+func TestWebViewLooksLikeTheOneOfAMiniProgram(t *testing.T) {
+	p := newWebViewPhone(t)
+	for name, c := range map[string]struct{ dest, site, wantDest, wantSite string }{
+		"opened by the mini program": {"iframe", "same-site", "document", "none"},
+		"a link of a page":           {"iframe", "same-origin", "document", "same-origin"},
+		"a way back from elsewhere":  {"iframe", "cross-site", "document", "cross-site"},
+		"an image":                   {"image", "same-origin", "image", "same-origin"},
+		"a script of another origin": {"empty", "same-site", "empty", "same-site"},
+		"a browser that says it not": {"", "", "", ""},
+	} {
+		header := http.Header{}
+		if c.dest != "" {
+			header = http.Header{"Sec-Fetch-Dest": {c.dest}, "Sec-Fetch-Site": {c.site}}
+		}
+		p.get(t, "/", header)
+		got := []string{p.last.Header.Get("Sec-Fetch-Dest"), p.last.Header.Get("Sec-Fetch-Site"), p.last.UserAgent()}
+		want := []string{c.wantDest, c.wantSite, wechattest.IPhoneUserAgent + " miniProgram/" + miniID}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestWebViewIsAFrameWithCookiesOfItsOwn(t *testing.T) {
+	p := newWebViewPhone(t)
+	p.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Frame-Options", "DENY")
+		w.Header().Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; form-action 'self'")
+		w.Header().Set("Set-Cookie", "wxgate=w; Path=/")
+	}
+	answer := p.get(t, "/", http.Header{"Cookie": {"li.wxgate=browser; web-view.li.wxgate=own; web-view.han.wxgate=other"}})
+	if got := p.last.Header.Get("Cookie"); got != "wxgate=own" {
+		t.Errorf("cookies %q, want those of the web-view of who holds the phone", got)
+	}
+	if got := answer.Header.Get("Set-Cookie"); got != "web-view.li.wxgate=w; Path=/" {
+		t.Errorf("Set-Cookie %q", got)
+	}
+	csp := answer.Header.Get("Content-Security-Policy")
+	if answer.Header.Get("X-Frame-Options") != "" || csp != "default-src 'self'; form-action 'self'" {
+		t.Errorf("the frame is refused: %v", answer.Header)
+	}
+}

@@ -33,7 +33,7 @@ type control struct {
 
 // links are the addresses that the page names.
 type links struct {
-	Browser, NewPhone, Gateway string
+	Browser, NewPhone, Mini, Gateway string
 }
 
 // plannedFault is a fault on its way. due is the count of requests to the API

@@ -48,7 +48,7 @@ func startDemo(t *testing.T) *demo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.shop = parts[2].handler.(*shop.Shop)
+	d.shop = parts[len(parts)-1].handler.(*shop.Shop)
 	ctx, cancel := context.WithCancel(t.Context())
 	group, ctx := errgroup.WithContext(ctx)
 	serveParts(ctx, group, parts)

@@ -1,5 +1,6 @@
 // Command wxgate-sandbox plays everything around the gateway on one machine: a
-// WeChat platform, WeChat's browser, and a small legacy shop behind the gateway.
+// WeChat platform, WeChat's browser, a phone with a mini program, and a small
+// legacy shop behind the gateway.
 package main
 
 import (
@@ -22,8 +23,9 @@ Commands:
   serve   start the sandbox without a gateway
 
 The sandbox is a pretend WeChat with a page to choose who holds the phone and
-what goes wrong, an address that is WeChat's browser, and a shop that knows its
-visitors by the headers of the gateway. Ctrl-C ends everything.
+what goes wrong, an address that is WeChat's browser, another that is a phone
+with the shop's mini program, and a shop that knows its visitors by the headers
+of the gateway. Ctrl-C ends everything.
 
 wxgate-sandbox <command> --help lists the flags of a command.
 `
@@ -81,6 +83,8 @@ type options struct {
 	external *url.URL // the gateway's external_url, without a trailing slash
 	wechat   string   // listen addresses, host:port
 	browser  string
+	mini     string
+	webView  string
 	shop     string
 
 	gateway   string // run only: the gateway's binary
@@ -90,8 +94,13 @@ type options struct {
 // links are the addresses that people open.
 func (o options) links() links {
 	browser := "http://" + o.browser
-	return links{Browser: browser, NewPhone: browser + newPhonePath, Gateway: o.external.String()}
+	return links{
+		Browser: browser, NewPhone: browser + newPhonePath,
+		Mini: "http://" + o.mini, Gateway: o.external.String(),
+	}
 }
+
+func (o options) webViewURL() *url.URL { return &url.URL{Scheme: "http", Host: o.webView} }
 
 func parseFlags(name string, args []string, stdout io.Writer) (options, error) {
 	var o options
@@ -100,6 +109,8 @@ func parseFlags(name string, args []string, stdout io.Writer) (options, error) {
 	external := flags.String("gateway-url", "http://127.0.0.1:8080", "the gateway's `URL`, external_url in the Caddyfile")
 	flags.StringVar(&o.wechat, "wechat", "127.0.0.1:9001", "`address` of the sandbox WeChat, endpoints in the Caddyfile")
 	flags.StringVar(&o.browser, "browser", "localhost:8081", "`address` of WeChat's browser; another host than the gateway's, so that it has cookies of its own")
+	flags.StringVar(&o.mini, "mini", "localhost:8082", "`address` of the phone with the shop's mini program")
+	flags.StringVar(&o.webView, "web-view", "localhost:8083", "`address` of the mini program's web-view, of the same host as --mini, so that a frame has cookies")
 	flags.StringVar(&o.shop, "shop", "127.0.0.1:9090", "`address` of the shop, reverse_proxy in the Caddyfile")
 	if name == "run" {
 		flags.StringVar(&o.gateway, "gateway", "bin/wxgate", "the gateway's `binary`")

@@ -73,16 +73,19 @@ func freeAddress(t *testing.T) string {
 
 // addresses of one run.
 type addresses struct {
-	gateway, wechat, browser, shop string
+	gateway, wechat, browser, mini, webView, shop string
 }
 
 func freeAddresses(t *testing.T) addresses {
 	t.Helper()
-	return addresses{freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)}
+	return addresses{freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)}
 }
 
 func (a addresses) flags() []string {
-	return []string{"--gateway-url", "http://" + a.gateway, "--wechat", a.wechat, "--browser", a.browser, "--shop", a.shop}
+	return []string{
+		"--gateway-url", "http://" + a.gateway, "--wechat", a.wechat, "--browser", a.browser,
+		"--mini", a.mini, "--web-view", a.webView, "--shop", a.shop,
+	}
 }
 
 // runFlags are the flags of run with the test binary as the gateway.
@@ -129,7 +132,7 @@ func TestInterruptEndsEverything(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			a := freeAddresses(t)
 			process, stderr := sandbox(t, runFlags(t, a), "gateway")
-			for _, address := range []string{a.gateway, a.wechat, a.browser, a.shop} {
+			for _, address := range []string{a.gateway, a.wechat, a.browser, a.mini, a.webView, a.shop} {
 				resp, err := http.Get("http://" + address + "/")
 				if err != nil {
 					t.Fatal(err)
@@ -144,7 +147,7 @@ func TestInterruptEndsEverything(t *testing.T) {
 			if !strings.Contains(stderr.String(), "stub gateway ended") {
 				t.Errorf("the gateway was not asked to end; stderr: %s", stderr)
 			}
-			for _, address := range []string{a.gateway, a.wechat, a.browser, a.shop} {
+			for _, address := range []string{a.gateway, a.wechat, a.browser, a.mini, a.webView, a.shop} {
 				if err := checkFree(address, "nobody"); err != nil {
 					t.Error(err)
 				}
@@ -175,7 +178,7 @@ func TestDeadGatewayEndsTheSandboxWithAnError(t *testing.T) {
 	if !errors.Is(err, errGatewayEnded) || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("error %v, want the gateway's end with its exit status", err)
 	}
-	for _, address := range []string{a.wechat, a.browser, a.shop} {
+	for _, address := range []string{a.wechat, a.browser, a.mini, a.webView, a.shop} {
 		if err := checkFree(address, "nobody"); err != nil {
 			t.Error(err)
 		}
@@ -192,11 +195,12 @@ func TestMissingGatewayBinaryIsSaid(t *testing.T) {
 }
 
 func TestPortInUseIsNamed(t *testing.T) {
-	for _, what := range []string{"the gateway", "the sandbox WeChat", "WeChat's browser", "the shop"} {
+	for _, what := range []string{"the gateway", "the sandbox WeChat", "WeChat's browser", "the mini program", "the mini program's web-view", "the shop"} {
 		t.Run(what, func(t *testing.T) {
 			a := freeAddresses(t)
 			taken := map[string]string{
-				"the gateway": a.gateway, "the sandbox WeChat": a.wechat, "WeChat's browser": a.browser, "the shop": a.shop,
+				"the gateway": a.gateway, "the sandbox WeChat": a.wechat, "WeChat's browser": a.browser,
+				"the mini program": a.mini, "the mini program's web-view": a.webView, "the shop": a.shop,
 			}[what]
 			listener, err := net.Listen("tcp", taken)
 			if err != nil {
@@ -209,7 +213,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 			if want := "port " + port + " is in use, and " + what + " needs it"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
 			}
-			for _, address := range []string{a.wechat, a.browser, a.shop} {
+			for _, address := range []string{a.wechat, a.browser, a.mini, a.webView, a.shop} {
 				if err := checkFree(address, "nobody"); err != nil && address != taken {
 					t.Error(err)
 				}

@@ -68,14 +68,19 @@ func run(ctx context.Context, o options, stdout io.Writer) error {
 // listen opens the addresses of the sandbox, all of them or none.
 func (o options) listen() ([]part, error) {
 	platform := newPlatform(o)
-	browser := newBrowser(o, platform.Held)
+	phone, err := newMiniProgram(o, platform)
+	if err != nil {
+		return nil, err
+	}
 	var parts []part
 	for _, p := range []struct {
 		address, what string
 		handler       http.Handler
 	}{
 		{o.wechat, "the sandbox WeChat", newControl(platform, o.links())},
-		{o.browser, "WeChat's browser", browser},
+		{o.browser, "WeChat's browser", newBrowser(o, platform.Held)},
+		{o.mini, "the mini program", phone},
+		{o.webView, "the mini program's web-view", newWebView(o, platform.Held)},
 		{o.shop, "the shop", shop.New()},
 	} {
 		listener, err := net.Listen("tcp", p.address)
@@ -186,10 +191,11 @@ func printSandbox(w io.Writer, o options) {
   The sandbox is running. Ctrl-C ends it.
 
     http://%-22s  WeChat's browser, in front of the gateway at %s
+    http://%-22s  the shop's mini program, on a phone
     http://%-22s  the sandbox WeChat: who holds the phone, and what goes wrong
     http://%-22s  the shop, for the gateway only
 
-`, o.browser, o.external, o.wechat, o.shop)
+`, o.browser, o.external, o.mini, o.wechat, o.shop)
 }
 
 // printAll says what to open when the gateway runs too.
@@ -198,8 +204,9 @@ func printAll(w io.Writer, o options) {
   Everything is running. Ctrl-C ends it.
 
     http://%-22s  1. the shop in WeChat's browser   微信里的商店
-    http://%-22s  2. who holds the phone            谁拿着手机
-    %-29s  3. the shop in another browser    普通浏览器里的商店
+    http://%-22s  2. its mini program               商店的小程序
+    http://%-22s  3. who holds the phone            谁拿着手机
+    %-29s  4. the shop in another browser    普通浏览器里的商店
 
-`, o.browser, o.wechat, o.external)
+`, o.browser, o.mini, o.wechat, o.external)
 }

@@ -155,8 +155,7 @@ func (s *Shop) summary(w http.ResponseWriter, r *http.Request) {
 		spent += o.Total()
 	}
 	answer.Spent = yuan(spent)
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(answer)
+	writeJSON(w, answer)
 }
 
 // payNotify is called by the payment provider, not by a visitor. It answers

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-//go:embed templates static
+//go:embed templates static miniprogram
 var files embed.FS
 
 // Shop is the whole shop. It is safe for concurrent use.
@@ -38,6 +38,11 @@ func New() *Shop {
 	mux.HandleFunc("GET /orders/{number}", s.showOrder)
 	mux.HandleFunc("GET /me/orders", s.showMyOrders)
 	mux.HandleFunc("GET /api/me/summary", s.summary)
+	mux.HandleFunc("GET /api/goods", s.apiGoods)
+	mux.HandleFunc("GET /api/cart", s.apiCart)
+	mux.HandleFunc("POST /api/cart", s.apiAddToCart)
+	mux.HandleFunc("POST /api/orders", s.apiPlaceOrder)
+	mux.HandleFunc("GET /api/me/orders", s.apiMyOrders)
 	mux.HandleFunc("POST /pay/notify", s.payNotify)
 	mux.Handle("GET /static/", http.FileServerFS(files))
 	mux.HandleFunc("/", s.notFound)
