@@ -6,8 +6,9 @@ SHELL := /bin/sh
 # is there; without a command dpkg is asked. The race detector needs a C
 # compiler, the verifiers of docs/backends.md need their languages; of the
 # databases only the programs are used, by private servers; script gives a
-# test a terminal; journeys of people run in chromium, in Chinese letters.
-DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node node-mysql \
+# test a terminal; journeys of people run in chromium, in Chinese letters; npm
+# fetches what the clients in sdk are built and tested with.
+DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node npm:npm node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
 	postgresql mariadb-server redis-server:redis-server bsdutils:script chromium:chromium fonts-noto-cjk
 
@@ -32,7 +33,7 @@ run: build ## Run the gateway with a sandbox WeChat and a small shop; Ctrl-C end
 	@bin/wxgate-sandbox run --gateway bin/wxgate --caddyfile Caddyfile
 
 .PHONY: test
-test: deps format vet lint race browser fuzz ## Install what the tests need, then check and test everything
+test: deps format vet lint race browser sdk fuzz ## Install what the tests need, then check and test everything
 	@echo "== all passed"
 
 .PHONY: bench
@@ -94,6 +95,22 @@ race:
 browser:
 	@echo "== journeys in a browser"
 	@cd browsertest && go vet ./... && $(STATICCHECK) ./... && go test -timeout 15m ./...
+
+.PHONY: sdk
+sdk: sdk/node_modules/.package-lock.json
+	@echo "== clients in Node"
+	@dir=$$(mktemp -d); \
+	go build -o "$$dir/" ./cmd/wxgate ./cmd/wxgate-sandbox && \
+	WXGATE_GATEWAY=$$dir/wxgate WXGATE_SANDBOX=$$dir/wxgate-sandbox npm --prefix sdk test --silent; \
+	status=$$?; rm -rf "$$dir"; exit $$status
+
+.PHONY: sdk-build
+sdk-build: sdk/node_modules/.package-lock.json ## Build the clients for mini programs and for pages from sdk
+	@npm --prefix sdk run build --silent
+
+sdk/node_modules/.package-lock.json: sdk/package-lock.json
+	@npm --prefix sdk ci --silent
+	@touch $@
 
 .PHONY: screenshots
 screenshots: ## Take the pictures of docs/screenshots again

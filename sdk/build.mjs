@@ -1,6 +1,6 @@
 // Builds what shops use from the sources; with --check it says instead whether
 // the files in the repository are that build.
-import { build } from 'esbuild'
+import { build, transform } from 'esbuild'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,7 +45,7 @@ function declarations() {
 }
 
 /** Every built file with its content. */
-export async function built() {
+async function built() {
   const module = await bundle('miniprogram/src/index.ts')
   const files = {
     'miniprogram/dist/index.mjs': notice('@wxgate/miniprogram') + module,
@@ -56,19 +56,32 @@ export async function built() {
   return files
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const stale = []
-  for (const [name, text] of Object.entries(await built())) {
-    const path = join(here, name)
-    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue
-    stale.push(name)
-    if (process.argv.includes('--check')) continue
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, text)
-    console.log('built ' + relative(process.cwd(), path))
-  }
-  if (process.argv.includes('--check') && stale.length > 0) {
-    console.error(`Not the build of the source, run make sdk-build: ${stale.join(', ')}`)
-    process.exit(1)
-  }
+/** What is too large, as WeChat's tools and shops would ship it. */
+async function tooLarge(files) {
+  const phone = await transform(files['miniprogram/miniprogram_dist/index.js'], { minify: true, format: 'cjs', target: 'es5' })
+  const sizes = [
+    ['miniprogram_dist/index.js, minified', phone.code, 10 * 1024],
+    ['web/wxgate.js', files['web/wxgate.js'], 1100],
+  ]
+  return sizes
+    .map(([name, text, most]) => [name, Buffer.byteLength(text), most])
+    .filter(([, size, most]) => size > most)
+    .map(([name, size, most]) => `${name} has ${size} bytes, more than ${most}`)
 }
+
+const check = process.argv.includes('--check')
+const files = await built()
+const wrong = await tooLarge(files)
+for (const [name, text] of Object.entries(files)) {
+  const path = join(here, name)
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) continue
+  if (check) {
+    wrong.push(`${name} is not the build of the source: run make sdk-build`)
+    continue
+  }
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text)
+  console.log('built ' + relative(process.cwd(), path))
+}
+for (const what of wrong) console.error(what)
+process.exitCode = wrong.length > 0 ? 1 : 0

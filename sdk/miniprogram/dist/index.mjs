@@ -62,7 +62,7 @@ function withSession(header, token) {
 
 // miniprogram/src/session.ts
 var PAUSES = [500, 2e3];
-var LOGIN_GAP = 1e4;
+var LOGIN_GAP = 3e3;
 var TIMEOUT = 1e4;
 function open(site) {
   const s = { site, token: "", user: null, pending: null, since: 0, listeners: [] };

@@ -30,7 +30,7 @@ type Method = 'GET' | 'POST'
 const PAUSES = [500, 2000]
 
 /** A session that is refused this soon after the login, in ms, is not replaced at once. */
-const LOGIN_GAP = 10000
+const LOGIN_GAP = 3000
 
 /** Time for wx.login and for a call of the gateway, in ms. */
 const TIMEOUT = 10000
