@@ -88,6 +88,7 @@ type Person struct {
 	SessionsFrom *time.Time        `json:"sessions_from,omitempty"` // sessions issued before are dead
 	Identities   []PersonIdentity  `json:"identities"`
 	Visitors     []PersonIdentity  `json:"visitors"` // of a guest: openids whose unionid is unknown
+	Profiles     []Profile         `json:"profiles,omitempty"`
 	Previous     []PreviousID      `json:"previous"` // newest first
 	Events       []PersonEvent     `json:"events"`
 	Conflicts    []ConflictRecord  `json:"conflicts"`
@@ -215,6 +216,9 @@ func (p *Person) read(ctx context.Context, q querier) (err error) {
 		return err
 	}
 	if p.Visitors, err = readVisitors(ctx, q, p.ID); err != nil {
+		return err
+	}
+	if p.Profiles, err = readProfiles(ctx, q, p.Identities, p.Visitors); err != nil {
 		return err
 	}
 	if p.Previous, err = readPrevious(ctx, q, p.ID); err != nil {

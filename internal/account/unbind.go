@@ -101,9 +101,12 @@ func (u Unbinding) among(all []PersonIdentity) ([]PersonIdentity, error) {
 	return slices.DeleteFunc(slices.Clone(all), func(r PersonIdentity) bool { return !named.sameWeChat(r) }), nil
 }
 
-// removeIdentities removes rows, and their unionids with them: of a unionid
-// either all rows are given or none.
+// removeIdentities removes rows, and their unionids and profiles with them: of a
+// unionid either all rows are given or none.
 func (c *change) removeIdentities(rows []PersonIdentity) error {
+	if err := c.removeProfiles(rows); err != nil {
+		return err
+	}
 	for _, r := range rows {
 		if err := c.exec(`DELETE FROM wxgate_identity WHERE appid = ? AND openid = ?`, r.AppID, r.OpenID); err != nil {
 			return fmt.Errorf("removing an identity: %w", err)
@@ -201,10 +204,17 @@ func (x Cancelling) holds(ctx context.Context, q querier) (h holding, err error)
 
 // cancel cancels a user whose identities are gone.
 func (c *change) cancel(who *user) error {
+	visitors, err := readVisitors(c.ctx, c.tx, who.id)
+	if err != nil {
+		return err
+	}
+	if err := c.removeProfiles(visitors); err != nil {
+		return err
+	}
 	if err := c.exec(`DELETE FROM wxgate_visitor WHERE guest_id = ?`, who.id); err != nil {
 		return fmt.Errorf("removing visitors: %w", err)
 	}
-	err := c.exec(`UPDATE wxgate_user SET cancelled = ?, phone_key = NULL, phone_sealed = NULL WHERE id = ?`, millis(c.at), who.id)
+	err = c.exec(`UPDATE wxgate_user SET cancelled = ?, phone_key = NULL, phone_sealed = NULL WHERE id = ?`, millis(c.at), who.id)
 	if err != nil {
 		return err
 	}

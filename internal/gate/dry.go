@@ -58,6 +58,10 @@ func (a dryAccounts) Self(ctx context.Context, id string) (account.Self, error) 
 	return a.stored.Self(ctx, id)
 }
 
+func (a dryAccounts) Profile(ctx context.Context, appID, openID string) (account.Profile, error) {
+	return a.stored.Profile(ctx, appID, openID)
+}
+
 func (a dryAccounts) PreviewMerge(ctx context.Context, rules account.Rules, m account.Merging) (account.MergePreview, error) {
 	return a.stored.PreviewMerge(ctx, rules, m)
 }
@@ -66,6 +70,10 @@ func (a dryAccounts) Ping(ctx context.Context) error { return a.stored.Ping(ctx)
 
 func (dryAccounts) ChangePhone(context.Context, account.PhoneChange) (account.Outcome, error) {
 	return account.Outcome{}, errDry
+}
+
+func (dryAccounts) KeepProfile(context.Context, account.Profile) (account.Profile, error) {
+	return account.Profile{}, errDry
 }
 
 func (dryAccounts) Unbind(context.Context, account.Unbinding) (account.Outcome, error) {

@@ -64,6 +64,8 @@ func endpointOf(path string) (endpoint, bool) {
 		return endpoint{post: (*Site).miniLogin}, true
 	case "/mini/phone":
 		return endpoint{post: (*Site).miniPhone}, true
+	case "/mini/profile":
+		return endpoint{post: (*Site).miniProfile}, true
 	case "/logout":
 		return endpoint{post: (*Site).logout}, true
 	case "/jwks.json":
@@ -192,6 +194,7 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 	me := meAnswer{userAnswer: userOf(v.who), Identities: []meIdentity{}}
 	if sess := v.session(); sess != nil && sess.OpenID != "" && !sess.Snapshot {
 		me.Identities = append(me.Identities, meIdentity{AppID: sess.AppID})
+		me.Profile = s.profileOf(r.Context(), v, sess)
 	}
 	if v.who.member() {
 		if self, ok := s.self(r.Context(), v); ok { // else what is known without a database
@@ -222,6 +225,9 @@ type meAnswer struct {
 	Phone      string       `json:"phone,omitempty"` // masked
 	Identities []meIdentity `json:"identities"`
 	CanBind    bool         `json:"can_bind"` // a WeChat account can be added here
+
+	// Profile is what he has given himself, in this app.
+	Profile *profileAnswer `json:"profile,omitempty"`
 }
 
 // meIdentity leaves out the openid: a page's script has no use for it.

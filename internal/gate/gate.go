@@ -105,6 +105,10 @@ type Accounts interface {
 	PhoneOf(ctx context.Context, userID string) (account.Phone, error)
 	ChangePhone(ctx context.Context, p account.PhoneChange) (account.Outcome, error)
 	Self(ctx context.Context, id string) (account.Self, error)
+	// Profile returns what somebody has given of himself in an app, and
+	// KeepProfile adds to it.
+	Profile(ctx context.Context, appID, openID string) (account.Profile, error)
+	KeepProfile(ctx context.Context, given account.Profile) (account.Profile, error)
 	Unbind(ctx context.Context, u account.Unbinding) (account.Outcome, error)
 	Cancel(ctx context.Context, x account.Cancelling) (account.Outcome, error)
 	PreviewMerge(ctx context.Context, rules account.Rules, m account.Merging) (account.MergePreview, error)

@@ -98,7 +98,9 @@ func TestMiniPhoneProblems(t *testing.T) {
 			rg.wechat.AddPerson(wechattest.Person{Name: "wang", Phone: "13800138002"})
 			return spend(rg.wechat.MiniPhone("wang", testMiniID).Code)
 		}, 422, "code_invalid"},
-		"of another app": {func(rg *rig, _ *mini) map[string]string { return spend(rg.wechat.MiniPhone("li", testOtherMiniID).Code) }, 422, "code_invalid"},
+		"of another app": {func(rg *rig, _ *mini) map[string]string {
+			return spend(rg.wechat.MiniPhone("li", testOtherMiniID).Code)
+		}, 422, "code_invalid"},
 		"of another app's token": {func(rg *rig, m *mini) map[string]string {
 			rg.wechat.Fail(wechattest.PhoneNumber, 1, wechattest.Fault{Set: map[string]any{"phone_info": map[string]any{
 				"purePhoneNumber": "13800138009", "countryCode": "86", "watermark": map[string]any{"appid": "wx0", "timestamp": 1},
