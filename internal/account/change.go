@@ -12,7 +12,8 @@ import (
 // change is a transaction that changes accounts, with what it has to tell.
 type change struct {
 	ctx     context.Context
-	tx      *sql.Tx
+	tx      *sql.Tx // nil: the statements are only collected
+	later   []write
 	db      *DB
 	at      time.Time
 	events  []Event
@@ -20,6 +21,10 @@ type change struct {
 }
 
 func (c *change) exec(query string, args ...any) error {
+	if c.tx == nil {
+		c.later = append(c.later, write{query, args})
+		return nil
+	}
 	_, err := c.tx.ExecContext(c.ctx, query, args...)
 	return err
 }
@@ -102,7 +107,7 @@ func (c *change) aliases(to string) ([]string, error) {
 // log writes what caches have to forget.
 func (c *change) log() error {
 	for _, inv := range c.changed {
-		if err := invalidate(c.ctx, c.tx, inv); err != nil {
+		if err := c.exec(invalidateSQL, inv.UserID, inv.SessionID, millis(c.at)); err != nil {
 			return fmt.Errorf("writing the invalidation log: %w", err)
 		}
 	}

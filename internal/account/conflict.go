@@ -79,8 +79,8 @@ func (a *applier) watchRebinding() error {
 	return nil
 }
 
-// closeMade ends what was refused before and is made now.
-func (a *applier) closeMade() error {
+// made are what conflicts may have wanted and the plan makes; empty: nothing.
+func (a *applier) made() []any {
 	made := []any{"", "", ""}
 	if a.plan.linkRow {
 		made[0] = wantsRow(a.in.AppID, a.in.OpenID, a.unionID)
@@ -90,6 +90,15 @@ func (a *applier) closeMade() error {
 	}
 	if a.plan.bindPhone != "" {
 		made[2] = wantsPhone(a.plan.bindPhone, a.phone.key)
+	}
+	return made
+}
+
+// closeMade ends what was refused before and is made now.
+func (a *applier) closeMade() error {
+	made := a.made()
+	if a.tx == nil { // strangerSQL has looked
+		return nil
 	}
 	if made[0] == made[1] && made[1] == made[2] { // nothing
 		return nil

@@ -19,6 +19,9 @@ type connector struct {
 	native  bool             // the driver remembers statements itself
 	timeout time.Duration    // of opening a connection; 0: none
 	broken  func(error) bool // see dialect
+	// send runs writes in one transaction and one round trip; nil: there is no
+	// way to save.
+	send func(context.Context, *conn, []write) error
 }
 
 var errNoAnswer = errors.New("the server does not answer")

@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
+const invalidateSQL = `INSERT INTO wxgate_invalidation (user_id, session_id, time) VALUES (nullif(?, ''), nullif(?, ''), ?)`
+
 // invalidate appends to the log.
 func invalidate(ctx context.Context, tx *sql.Tx, inv Invalidation) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO wxgate_invalidation (user_id, session_id, time) VALUES (nullif(?, ''), nullif(?, ''), ?)`,
-		inv.UserID, inv.SessionID, millis(time.Now()))
+	_, err := tx.ExecContext(ctx, invalidateSQL, inv.UserID, inv.SessionID, millis(time.Now()))
 	return err
 }
 

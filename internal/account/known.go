@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,6 +24,26 @@ JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
 JOIN wxgate_user u ON u.id = n.user_id
 WHERE i.appid = ? AND i.openid = ?`
 
+// arrivedSQL is knownSQL for a visitor who comes with a unionid and without a
+// session. The answer is empty where he is not known but something is stored of
+// him, and NULL where nothing is.
+const arrivedSQL = `SELECT coalesce((` + knownSQL + `), (SELECT '' FROM wxgate_identity WHERE appid = ? AND openid = ?),
+	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = ?), (SELECT '' FROM wxgate_visitor WHERE appid = ? AND openid = ?))`
+
+// readArrived is readKnown for such a visitor, and reads the facts about a
+// stranger too.
+func readArrived(ctx context.Context, q querier, c call) (*facts, error) {
+	var found sql.NullString
+	err := q.QueryRowContext(ctx, arrivedSQL, c.in.AppID, c.in.OpenID, c.in.AppID, c.in.OpenID, c.in.UnionID, c.in.AppID, c.in.OpenID).Scan(&found)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading an identity: %w", err)
+	case found.Valid:
+		return known(c, found.String)
+	}
+	return &facts{now: time.Now(), in: c.in, rules: c.rules, unionIDKey: unionIDKey{"", c.in.UnionID}}, nil
+}
+
 // readKnown reads the facts about a visitor who comes back as who he was, in one
 // cheap statement: his openid is stored under its unionid, WeChat tells no other
 // one, and the session is his own or none. Nothing else is stored then that a
@@ -31,10 +52,18 @@ func readKnown(ctx context.Context, q querier, c call) (*facts, error) {
 	if c.in.OpenID == "" || c.phone.key != "" || c.in.ShopUserID != "" {
 		return nil, nil
 	}
+	if c.in.UnionID != "" && c.in.UserID == "" {
+		return readArrived(ctx, q, c)
+	}
 	found, err := text(ctx, q, knownSQL, c.in.AppID, c.in.OpenID)
 	if err != nil {
 		return nil, fmt.Errorf("reading an identity: %w", err)
 	}
+	return known(c, found)
+}
+
+// known makes facts of what knownSQL has found.
+func known(c call, found string) (*facts, error) {
 	lines := strings.SplitN(found, "\n", 6)
 	if len(lines) < 6 {
 		return nil, nil

@@ -64,6 +64,9 @@ func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
 		}
 	}
 	if p.writes() || f.torn {
+		if out, stored := db.storeStranger(ctx, *c, f, p); stored {
+			return out, nil
+		}
 		return db.linkWriting(ctx, *c, f.lockSet())
 	}
 	if p.serve == newGuest { // stored nowhere

@@ -17,8 +17,8 @@ import (
 func mysqlDialect() dialect {
 	return dialect{
 		name: "mysql", goose: goose.DialectMySQL, open: openMySQL, locksRows: true,
-		reads:      sql.TxOptions{ReadOnly: true}, // REPEATABLE READ, by setupMySQL
-		writes:     sql.TxOptions{Isolation: sql.LevelReadCommitted},
+		reads:      sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+		writes:     sql.TxOptions{}, // READ COMMITTED, by setupMySQL
 		lockShared: "SELECT id FROM wxgate_lock WHERE id = 0 LOCK IN SHARE MODE",
 		lockNumbers: func(n int) string {
 			return "SELECT id FROM wxgate_lock" + mysqlByKey + " WHERE id" + in(n) + " FOR UPDATE"
@@ -40,7 +40,7 @@ const mysqlByKey = " FORCE INDEX (PRIMARY)"
 func setupMySQL() []string {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 	return []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
+		"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
 		"SET SESSION autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0" +
 			", sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_big_selects = 1, completion_type = 0" +
 			", sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'" +
@@ -59,7 +59,7 @@ func openMySQL(s location) (write, read *sql.DB, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("its options are not understood: %w", err)
 	}
-	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL(), broken: mysqlBroken, timeout: cfg.Timeout}))
+	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL(), broken: mysqlBroken, timeout: cfg.Timeout, send: sendMySQL}))
 	return pool, pool, nil
 }
 
@@ -84,7 +84,8 @@ func mysqlConfig(at *url.URL) (*mysql.Config, error) {
 	cfg.ReadTimeout = cmp.Or(cfg.ReadTimeout, statementTimeout+lockTimeout)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, statementTimeout)
 	cfg.ClientFoundRows = true // an UPDATE that changes nothing has found its row
-	cfg.ParseTime, cfg.InterpolateParams, cfg.MultiStatements, cfg.ColumnsWithAlias = false, false, false, false
+	cfg.ParseTime, cfg.InterpolateParams, cfg.ColumnsWithAlias = false, false, false
+	cfg.MultiStatements = true        // for sendMySQL
 	cfg.Logger = new(mysql.NopLogger) // what goes wrong is returned
 	return cfg, cfg.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin"))
 }

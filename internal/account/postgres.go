@@ -77,7 +77,7 @@ func openPostgres(s location) (write, read *sql.DB, err error) {
 		cfg.RuntimeParams[name] = value
 	}
 	pool := limit(sql.OpenDB(&connector{
-		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true, broken: postgresBroken,
+		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true, broken: postgresBroken, send: sendPostgres,
 		// What is acknowledged is on disk; a stronger setting stays.
 		setup: []string{"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"},
 	}))
