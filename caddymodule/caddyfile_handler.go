@@ -45,6 +45,7 @@ import (
 //		upstream_challenge on|off
 //		upstream_challenge redirect_to <path>
 //		upstream_login   on|off
+//		shadow           on|off|<share>%
 //	}
 func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	p := &parser{Dispenser: h.Dispenser}
@@ -101,8 +102,7 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 	case "brand":
 		return p.brand(to)
 	case "shadow":
-		p.skip(name)
-		return nil
+		return p.shadow(to)
 	default:
 		return p.unknown(name)
 	}
@@ -191,6 +191,16 @@ func (p *parser) upstreamChallenge(to *Handler) error {
 		return err
 	}
 	return p.end()
+}
+
+func (p *parser) shadow(to *Handler) error {
+	if err := p.value("shadow on|off|<share>%", &to.Shadow); err != nil {
+		return err
+	}
+	if _, ok := share(to.Shadow); !ok && !strings.Contains(to.Shadow, "{") {
+		return p.Errf("unknown word '%s', expected on, off or a share of the visitors like 10%%", to.Shadow)
+	}
+	return nil
 }
 
 func (p *parser) assertion(to *Handler) error {

@@ -75,7 +75,7 @@ func addCommands(top *cobra.Command) {
 	flags.DurationVar(&o.timeout, "timeout", adminTimeout, "how long to wait for an answer")
 	group(top)
 	top.AddCommand(userCommands(o), conflictCommands(o), eventCommands(o), operationCommands(o), appCommands(o), keyCommands(o), reportCommands(o),
-		importCommand(o), exportCommand(o), repairCommand(o))
+		importCommand(o), exportCommand(o), repairCommand(o), explainCommand(o))
 	top.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, usageError(err.Error())) })
 	top.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd) })
 }

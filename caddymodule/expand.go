@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -50,6 +51,29 @@ func (e *expander) onOff(option string, s *string) bool {
 		e.refuse(option, "%q is neither on nor off", *s)
 	}
 	return *s == "on"
+}
+
+// share reads a switch that may be on for some visitors only, in percent.
+func (e *expander) share(option string, s *string) int {
+	e.text(option, s)
+	percent, ok := share(*s)
+	if !ok {
+		e.refuse(option, "%q is neither on nor off, nor a share like 10%%", *s)
+	}
+	return percent
+}
+
+// share is what a switch says in percent.
+func share(word string) (percent int, ok bool) {
+	switch word {
+	case "on":
+		return 100, true
+	case "off", "":
+		return 0, true
+	}
+	digits, isShare := strings.CutSuffix(word, "%")
+	percent, err := strconv.Atoi(digits)
+	return percent, isShare && err == nil && percent >= 0 && percent <= 100
 }
 
 // number reads a positive integer; 0 when there is none.

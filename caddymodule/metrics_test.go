@@ -23,12 +23,13 @@ import (
 type observed struct {
 	*rig
 	metricsPort string
+	shadowPort  string            // of a site where nothing happens
 	told        map[string]string // what no metric and no log may hold, by what it is
 }
 
 func newObserved(t *testing.T) *observed {
 	t.Helper()
-	o := &observed{rig: newRig(t), metricsPort: freePort(t), told: map[string]string{"AppSecret": testSecret}}
+	o := &observed{rig: newRig(t), metricsPort: freePort(t), shadowPort: freePort(t), told: map[string]string{"AppSecret": testSecret}}
 	raw, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,8 @@ func newObserved(t *testing.T) *observed {
 		app:    "first_login wechat\nsms webhook " + carrier.URL + " {\nsecret " + hookSecret + "\n}",
 		around: strings.Replace(filter, "log {", "log {\noutput file "+o.accessLog(), 1),
 		site:   "login /me/*\nbypass /pay/notify\npublic /static/*\nupstream_login on",
-		more:   "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}",
+		more: "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}\n" +
+			"http://127.0.0.1:" + o.shadowPort + " {\nwxgate {\nexternal_url http://127.0.0.1:" + o.shadowPort + "\nshadow on\n}\nrespond ok\n}",
 	})
 	return o
 }
@@ -92,6 +94,7 @@ func (o *observed) journey() {
 	chrome := o.elsewhere()
 	chrome.fetch(http.MethodGet, "/me/orders/2026", func(r *http.Request) { r.Header.Set("Authorization", "Wxgate forged-token-of-nobody") })
 	o.told["forged token"] = "forged-token-of-nobody"
+	chrome.get("http://127.0.0.1:" + o.shadowPort + "/")
 	chrome.get("/pay/notify")
 	chrome.get("/static/logo.png")
 	o.shop.answerWith(http.StatusOK, "X-Wxgate-Login", "4711")

@@ -153,6 +153,10 @@ func siteEffects() []effect {
 			h := rg.shop.only(rg.t).header
 			return h.Get("X-User-Kind") + " " + h.Get("X-User-ID")
 		}, want: "member 4711"},
+		{name: "shadow", site: "shadow on", without: "shadow off", see: func(rg *rig) string {
+			resp, _ := rg.get(rg.browser("li"), "/me/orders")
+			return fmt.Sprint(resp.StatusCode, " ", len(rg.shop.reached()), " ", len(resp.Cookies()), strings.Contains(rg.log(), `"would_be":"silent"`))
+		}, want: "200 1 0 true"},
 		{name: "brand name", site: "brand {\nname \"Tea & Co\"\n}", see: seeLoginPage(`<p class="brand">Tea &amp; Co</p>`), want: "true"},
 		{name: "brand logo", site: "brand {\nlogo testdata/logo.svg\n}", see: seeLoginPage(`/wxgate/logo?v=`), want: "true"},
 		{name: "brand colour", site: "brand {\ncolour c8102e\n}", see: seeLoginPage(`:root{--go:#c8102e;--go-ink:#fff}`), want: "true"},

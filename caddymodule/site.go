@@ -98,6 +98,12 @@ type Handler struct {
 	// `X-Wxgate-Logout: 1` that it has logged him out. Default: `off`.
 	UpstreamLogin string `json:"upstream_login,omitempty"`
 
+	// `on`: nothing happens to anybody. Headers that could pass for the
+	// gateway's are removed, but nobody is identified, asked to log in or given a
+	// cookie; what would have been done is logged and counted. A share such as
+	// `10%`: nothing happens to that share of the visitors. Default: `off`.
+	Shadow string `json:"shadow,omitempty"`
+
 	// How the gateway's own pages show whose they are.
 	Brand *Brand `json:"brand,omitempty"`
 
@@ -107,6 +113,7 @@ type Handler struct {
 	maxAge  time.Duration
 
 	upstream gate.Upstream
+	shadow   int // percent of the visitors
 }
 
 // CaddyModule returns the Caddy module information.
@@ -197,6 +204,7 @@ func (h *Handler) expand() error {
 		LoginURL:  h.UpstreamRedirectTo,
 		Login:     e.onOff("upstream_login", &h.UpstreamLogin),
 	}
+	h.shadow = e.share("shadow", &h.Shadow)
 	h.ttl = e.duration("assertion ttl", &h.Assertion.TTL)
 	h.maxAge = e.duration("cookie max_age", &h.Cookie.MaxAge)
 	return errors.Join(e.errs...)
@@ -221,6 +229,9 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	if err != nil {
 		return gate.Config{}, err
 	}
+	if h.shadow > 0 {
+		ctx.Slogger().Warn("shadow: nothing happens to visitors, whatever they ask for", "site", h.ExternalURL, "percent", h.shadow)
+	}
 	if !h.needsLogin() {
 		ctx.Slogger().Warn("the site has no login line: nobody is ever asked to log in", "site", h.ExternalURL)
 	}
@@ -241,7 +252,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
 		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
-		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt,
+		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow,
 	}, nil
 }
 
@@ -280,7 +291,7 @@ func (h *Handler) rules(ctx caddy.Context, phones bool) ([]gate.Rule, error) {
 		if level == gate.Phone && !phones {
 			return nil, errors.New("phone: no phone can be verified, since the global option wxgate has no sms and no mini_program of this site")
 		}
-		rule := gate.Rule{Level: level, Paths: line.Paths}
+		rule := gate.Rule{Level: level, Paths: line.Paths, Name: h.matcherName(line)}
 		if len(line.MatcherSetsRaw) > 0 {
 			mods, err := ctx.LoadModule(line, "MatcherSetsRaw")
 			if err != nil {
@@ -294,6 +305,16 @@ func (h *Handler) rules(ctx caddy.Context, phones bool) ([]gate.Rule, error) {
 		rules = append(rules, rule)
 	}
 	return rules, nil
+}
+
+// matcherName shows a matcher to whoever asks why a line applies. A Caddyfile's
+// name for it is lost on the way.
+func (h *Handler) matcherName(line *Access) string {
+	raw, err := json.Marshal(line.MatcherSetsRaw)
+	if err != nil || len(line.MatcherSetsRaw) == 0 {
+		return ""
+	}
+	return "requests that match " + string(raw)
 }
 
 // checkSandbox keeps a pretend WeChat, which logs anyone in as anyone, and codes

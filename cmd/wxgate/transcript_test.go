@@ -83,6 +83,7 @@ func steady(text string) string {
 		randomID:            strings.Repeat("X", 26),
 		`\b[\w-]{43}(\s|")`: strings.Repeat("K", 43) + "$1", // RFC 7638
 		`\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+08:00`: "2026-01-01 08:00:00 +08:00",
+		`http://127\.0\.0\.1:\d+`:                  "http://wechat.test",
 		`\b20\d\d-\d\d-\d\dT[0-9:.]+Z`:              "2026-01-01T00:00:00Z",
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, same)

@@ -84,7 +84,7 @@ func (s *Site) foretell(v *Visit, outcome string) {
 		return
 	}
 	s.Log.Info("shadow: nothing was done about a request", "would_be", outcome, "level", v.level.String(),
-		"method", v.Method, "path", v.Sent.EscapedPath(), "client_ip", v.ClientIP, "why", strings.Join(v.trace.why, "; "))
+		"method", v.Method, "path", v.Sent.EscapedPath(), "why", strings.Join(v.trace.why, "; "))
 }
 
 // overhear does what heed would, in the shadow.
