@@ -47,6 +47,10 @@ type dialect struct {
 	// migrates wait for whoever else does.
 	lockSchema, unlockSchema string
 
+	// clock reads the server's clock, in milliseconds since 1970; empty: there is
+	// no server.
+	clock string
+
 	// lostRace says that another transaction came first: a deadlock, a lock
 	// waited for in vain, a unique key that is there by now.
 	lostRace func(error) bool

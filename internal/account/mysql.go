@@ -28,6 +28,7 @@ func mysqlDialect() dialect {
 		lockExclusive: "SELECT id FROM wxgate_lock WHERE id = 0 FOR UPDATE",
 		lockSchema:    "SELECT GET_LOCK(CONCAT('wxgate ', MD5(DATABASE())), 5)",
 		unlockSchema:  "SELECT RELEASE_LOCK(CONCAT('wxgate ', MD5(DATABASE())))",
+		clock:         "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
 		lostRace:      mysqlLostRace, broken: mysqlBroken, explain: explainMySQL,
 	}
 }
@@ -136,6 +137,8 @@ func explainMySQL(err error) error {
 			"and DELETE on the database, or the last four where another user makes the tables", refused.Message)
 	case 1290, 1836: // ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE
 		return fmt.Errorf("the server only reads, as a replica does: %s", refused.Message)
+	case 1021, 1114: // ER_DISK_FULL, ER_RECORD_FILE_FULL
+		return fmt.Errorf("the server's disk is full: %s", refused.Message)
 	case 1665: // ER_BINLOG_STMT_MODE_AND_ROW_ENGINE
 		return fmt.Errorf("the server's binlog_format must be MIXED or ROW: %s", refused.Message)
 	}

@@ -27,6 +27,7 @@ func postgresDialect() dialect {
 		lockExclusive: "SELECT pg_advisory_xact_lock(" + postgresLock + ")",
 		lockSchema:    "SELECT 1 FROM (SELECT pg_advisory_lock(" + postgresSchemaLock + ")) AS l",
 		unlockSchema:  "SELECT CASE WHEN pg_advisory_unlock(" + postgresSchemaLock + ") THEN 1 END",
+		clock:         "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
 		lostRace:      postgresLostRace, broken: postgresBroken, explain: explainPostgres, check: checkPostgres,
 	}
 }
@@ -125,6 +126,8 @@ func explainPostgres(err error) error {
 	case "42501": // insufficient_privilege
 		return fmt.Errorf("the user lacks rights: %s; he needs CREATE on the schema, or SELECT, INSERT, UPDATE and DELETE "+
 			"on tables that another user has made", refused.Message)
+	case "53100": // disk_full
+		return fmt.Errorf("the server's disk is full: %s", refused.Message)
 	case "25006": // read_only_sql_transaction
 		return fmt.Errorf("the server only reads, as a standby does: %s", refused.Message)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,24 @@ func (r *Redis) LogTo(l *slog.Logger) { r.log.Store(l) }
 
 // Ping says whether Redis answers.
 func (r *Redis) Ping(ctx context.Context) error { return r.client.Ping(ctx).Err() }
+
+// Clock asks Redis for the time, also while other calls are not made because it
+// did not answer. The error says what to mend.
+func (r *Redis) Clock(ctx context.Context) (now time.Time, err error) {
+	err = call(ctx, func(ctx context.Context) error {
+		now, err = r.client.Time(ctx).Result()
+		return err
+	})
+	if err == nil {
+		return now, nil
+	}
+	for _, refused := range []string{"WRONGPASS", "NOAUTH", "invalid password"} {
+		if strings.Contains(err.Error(), refused) {
+			return now, fmt.Errorf("asking Redis: the user or the password in its URL is wrong or missing: %w", err)
+		}
+	}
+	return now, fmt.Errorf("asking Redis: %w", err)
+}
 
 // Close ends all connections.
 func (r *Redis) Close() error {

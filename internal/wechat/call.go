@@ -16,7 +16,8 @@ type call struct {
 	api   string
 	appID string // whose configuration it depends on
 	query url.Values
-	body  any // JSON of a POST; nil means GET
+	body  any        // JSON of a POST; nil means GET
+	date  *time.Time // set to the platform's clock where it tells; nil: nobody asks
 }
 
 // result is the decoded body of a success. problem names what is missing or
@@ -71,6 +72,9 @@ func (c *Client) send(ctx context.Context, k call, out result) *Error {
 		return transportError(ctx, k.api, err)
 	}
 	defer resp.Body.Close()
+	if k.date != nil {
+		*k.date, _ = http.ParseTime(resp.Header.Get("Date"))
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(answerLimit(k.api))+1))
 	if err != nil {
 		return transportError(ctx, k.api, err)
