@@ -41,7 +41,7 @@ func newObserved(t *testing.T) *observed {
 	carrier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	t.Cleanup(carrier.Close)
 	o.run(setup{
-		app:    "first_login wechat\nsms webhook " + carrier.URL + " {\nsecret " + hookSecret + "\n}",
+		app:    "first_login wechat\n" + o.miniProgram(testMiniID, "shop") + "\nsms webhook " + carrier.URL + " {\nsecret " + hookSecret + "\n}",
 		around: strings.Replace(filter, "log {", "log {\noutput file "+o.accessLog(), 1),
 		site:   "login /me/*\nbypass /pay/notify\npublic /static/*\nupstream_login on",
 		more: "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}\n" +
@@ -107,17 +107,20 @@ func (o *observed) journey() {
 			r.Header.Set("Content-Type", "application/json")
 		})
 	}
+	_, mini := o.miniLogin(testMiniID)
+	o.told["session of a mini program"], _ = mini["session"].(string)
 	o.breakDatabase()
 	if got := d.get("/me/orders/2026"); got.StatusCode != http.StatusServiceUnavailable {
 		o.t.Fatalf("without a database a login ended with %d at %s", got.StatusCode, got.Request.URL)
 	}
 	for i, r := range o.wechat.Requests() {
-		for _, name := range []string{"code", "state", "access_token", "openid"} {
+		for _, name := range []string{"code", "js_code", "state", "access_token", "openid"} {
 			o.told[name+" "+strconv.Itoa(i)] = r.Query.Get(name)
 		}
 	}
 	for _, p := range o.wechat.People() {
 		o.told["openid of "+p.Name], o.told["unionid of "+p.Name] = o.wechat.OpenID(p.Name, testAppID), o.wechat.UnionID(p.Name, testAppID)
+		o.told["openid of "+p.Name+" in a mini program"] = o.wechat.OpenID(p.Name, testMiniID)
 	}
 	maps.DeleteFunc(o.told, func(_, value string) bool { return value == "" })
 }
@@ -182,8 +185,8 @@ func TestLabelsAndLogsNameNobody(t *testing.T) {
 	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
 	closed := map[string]*regexp.Regexp{
 		"level": regexp.MustCompile(`^(bypass|public|guest|login|phone)$`), "outcome": regexp.MustCompile(`^[a-z_]{2,30}$`),
-		"code": regexp.MustCompile(`^([a-z_]{2,30}|-1|\d{5})$`), "channel": regexp.MustCompile(`^(h5|browser)$`),
-		"api":     regexp.MustCompile(`^(sns/oauth2/access_token|sns/userinfo|cgi-bin/stable_token|cgi-bin/user/info)$`),
+		"code": regexp.MustCompile(`^([a-z_]{2,30}|-1|\d{5})$`), "channel": regexp.MustCompile(`^(h5|browser|mini_program)$`),
+		"api":     regexp.MustCompile(`^(sns/oauth2/access_token|sns/userinfo|sns/jscode2session|cgi-bin/stable_token|cgi-bin/user/info)$`),
 		"carrier": regexp.MustCompile(`^(aliyun|tencent|webhook|log)$`),
 		"word":    regexp.MustCompile(`^(login_required|login|logout)$`),
 		"store":   regexp.MustCompile(`^(database|session|limit)$`), "le": regexp.MustCompile(`^[\d.e+-]+$|^\+Inf$`),
