@@ -23,7 +23,7 @@ type result struct {
 	ReturnTo string `json:"r"` // where the visitor goes now
 	Token    string `json:"t,omitempty"`
 	Snapshot bool   `json:"p,omitempty"`
-	At       int64  `json:"d"`
+	At       int64  `json:"d"` // when it ended; 0: somebody is about to end it
 	Exhaust  bool   `json:"x,omitempty"` // no further silent round for a while
 	Ticket   string `json:"k,omitempty"` // the URL, ticket and all, at the site that a callback host works for
 	page     *page  // shown instead of going on; not kept
@@ -106,8 +106,12 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 	case (p.Via != "") != (in.ticket != ""):
 		return result{ReturnTo: p.ReturnTo} // a code at a site that takes tickets, or a ticket at one that takes codes
 	}
-	if _, found, err := s.logins.Take(ctx, stateKey(in.state)); err != nil || !found {
-		return result{ReturnTo: p.ReturnTo}
+	if !s.claim(ctx, in.state, p) { // another instance has got the same callback
+		res, found := s.finished(ctx, v, in)
+		if !found {
+			res.ReturnTo = p.ReturnTo
+		}
+		return res
 	}
 	res := s.conclude(ctx, v, in, p)
 	res.Browser, res.At = p.Browser, v.now.Unix()
@@ -123,15 +127,32 @@ func (s *Site) pendingOf(ctx context.Context, state string) (p pending, found bo
 	return p, json.Unmarshal(raw, &p) == nil, nil
 }
 
-// finished looks for the result of an earlier callback with the same state.
+// claim lets one of several callbacks with the same state end the
+// authorization, whichever instances they have got to. The others learn from
+// what it leaves in the place of a result that there will be one.
+func (s *Site) claim(ctx context.Context, state string, p pending) bool {
+	underWay := s.sealResult(result{Browser: p.Browser, ReturnTo: p.ReturnTo})
+	first, err := s.logins.Add(ctx, resultKey(state), underWay, wechatTimeout+shopTimeout)
+	if err != nil || !first {
+		return false
+	}
+	_, found, err := s.logins.Take(ctx, stateKey(state))
+	return err == nil && found
+}
+
+// finished looks for the result of an earlier callback with the same state, and
+// waits for one that is under way.
 func (s *Site) finished(ctx context.Context, v *Visit, in callbackInput) (res result, found bool) {
-	sealed, found, err := s.logins.Get(ctx, resultKey(in.state))
+	sealed, found, err := s.settled(ctx, resultKey(in.state), func(sealed []byte) bool {
+		res, ok := s.openResult(sealed)
+		return !ok || res.At != 0 || res.Browser != in.flow.Browser
+	})
 	if err != nil || !found {
 		return res, false
 	}
-	raw, ok := s.Keys.Open(session.TypeResult, string(sealed))
-	if !ok || json.Unmarshal(raw, &res) != nil {
-		return res, false
+	res, found = s.openResult(sealed)
+	if !found || res.At == 0 {
+		return result{ReturnTo: res.ReturnTo}, found
 	}
 	sess := v.session()
 	signedOutSince := sess != nil && sess.SignedOut && !v.grace && sess.IssuedAt >= res.At
@@ -141,12 +162,22 @@ func (s *Site) finished(ctx context.Context, v *Visit, in callbackInput) (res re
 	return res, true
 }
 
-func (s *Site) keepResult(ctx context.Context, state string, res result) {
+func (s *Site) sealResult(res result) []byte {
 	raw, err := json.Marshal(res)
 	if err != nil {
 		panic(err) // a struct of strings, numbers and flags
 	}
-	if err := s.logins.Put(ctx, resultKey(state), []byte(s.Keys.Seal(session.TypeResult, raw)), stateLife); err != nil {
+	return []byte(s.Keys.Seal(session.TypeResult, raw))
+}
+
+// openResult is not ok with what this version, or this secret, has not sealed.
+func (s *Site) openResult(sealed []byte) (res result, ok bool) {
+	raw, ok := s.Keys.Open(session.TypeResult, string(sealed))
+	return res, ok && json.Unmarshal(raw, &res) == nil
+}
+
+func (s *Site) keepResult(ctx context.Context, state string, res result) {
+	if err := s.logins.Put(ctx, resultKey(state), s.sealResult(res), stateLife); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.Error("keeping the result of a login", "store", "session", "error", err)
 	}

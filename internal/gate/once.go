@@ -33,8 +33,8 @@ const (
 	// codeKept is how long a code is remembered: for as long as it would be good.
 	codeKept = 5 * time.Minute
 
-	// oncePoll is how often whoever comes second looks for the answer.
-	oncePoll = 50 * time.Millisecond
+	// settlePoll is how often whoever comes second looks for the answer.
+	settlePoll = 50 * time.Millisecond
 )
 
 // once spends a code, or finds what it has brought.
@@ -81,23 +81,35 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 func (s *Site) waitForSpent(ctx context.Context, v *Visit, key string) (spentCode, problem) {
 	ctx, cancel := context.WithTimeout(ctx, wechatTimeout)
 	defer cancel()
+	sealed, found, err := s.settled(ctx, key, func(sealed []byte) bool {
+		spent, ok := s.openSpent(sealed)
+		return !ok || spent.At != 0
+	})
+	switch {
+	case ctx.Err() != nil:
+		return spentCode{}, newProblem(codeWeChatBusy)
+	case err != nil:
+		s.storeFailed(v, "session", "reading the result of a code", err)
+		return spentCode{}, newProblem(codeUnavailable)
+	case !found:
+		return spentCode{}, newProblem(codeUsed)
+	}
+	spent, _ := s.openSpent(sealed)
+	return spent, problem{}
+}
+
+// settled reads a key of logins until what stands there is final, or ctx ends:
+// another request, which any instance may have got, is about to replace it.
+func (s *Site) settled(ctx context.Context, key string, final func(value []byte) bool) (value []byte, found bool, err error) {
 	for {
-		sealed, found, err := s.logins.Get(ctx, key)
-		switch {
-		case ctx.Err() != nil:
-			return spentCode{}, newProblem(codeWeChatBusy)
-		case err != nil:
-			s.storeFailed(v, "session", "reading the result of a code", err)
-			return spentCode{}, newProblem(codeUnavailable)
-		case !found:
-			return spentCode{}, newProblem(codeUsed)
-		}
-		if spent, ok := s.openSpent(sealed); !ok || spent.At != 0 {
-			return spent, problem{}
+		value, found, err = s.logins.Get(ctx, key)
+		if err != nil || !found || final(value) {
+			return value, found, err
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(oncePoll):
+			return value, true, nil
+		case <-time.After(settlePoll):
 		}
 	}
 }
