@@ -23,7 +23,7 @@ type result struct {
 	ReturnTo string `json:"r"` // where the visitor goes now
 	Token    string `json:"t,omitempty"`
 	Snapshot bool   `json:"p,omitempty"`
-	At       int64  `json:"d"` // when it ended; 0: somebody is about to end it
+	At       int64  `json:"d"`           // when it ended; 0: somebody is about to end it
 	Exhaust  bool   `json:"x,omitempty"` // no further silent round for a while
 	Ticket   string `json:"k,omitempty"` // the URL, ticket and all, at the site that a callback host works for
 	page     *page  // shown instead of going on; not kept
@@ -91,7 +91,11 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 	case err != nil:
 		s.storeFailed(v, "session", "reading an OAuth state", err)
 		return result{ReturnTo: "/", Exhaust: true}
-	case !found, p.Site != s.origin():
+	case !found: // nobody knows it, or another instance has just taken it
+		res, _ := s.finished(ctx, v, in)
+		res.ReturnTo = cmp.Or(res.ReturnTo, "/")
+		return res
+	case p.Site != s.origin():
 		return result{ReturnTo: "/"}
 	case p.Browser != in.flow.Browser && !in.hasFlow:
 		s.burnTicket(ctx, in)
@@ -107,10 +111,8 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 		return result{ReturnTo: p.ReturnTo} // a code at a site that takes tickets, or a ticket at one that takes codes
 	}
 	if !s.claim(ctx, in.state, p) { // another instance has got the same callback
-		res, found := s.finished(ctx, v, in)
-		if !found {
-			res.ReturnTo = p.ReturnTo
-		}
+		res, _ := s.finished(ctx, v, in)
+		res.ReturnTo = cmp.Or(res.ReturnTo, p.ReturnTo)
 		return res
 	}
 	res := s.conclude(ctx, v, in, p)

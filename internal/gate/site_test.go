@@ -49,6 +49,7 @@ type rig struct {
 	log    *logBuffer
 
 	more map[string]*Site // further sites, by their hosts
+	pick func() *Site     // of several instances, the one that gets the next request; nil: there is one
 
 	mu   sync.Mutex
 	seen []*http.Request
@@ -136,6 +137,9 @@ func testSigner(t *testing.T) *assertion.Signer {
 // serve lets a request meet the site that its host names.
 func (rg *rig) serve(w http.ResponseWriter, r *http.Request) {
 	site := rg.site
+	if rg.pick != nil {
+		site = rg.pick()
+	}
 	if other := rg.more[r.Host]; other != nil {
 		site = other
 	}

@@ -26,9 +26,7 @@ func fails(t *testing.T, r *Redis) {
 // recovers waits until a call succeeds, which no other has to find out.
 func recovers(t *testing.T, r *Redis) {
 	t.Helper()
-	for r.down.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "redis is back", func() bool { return !r.down.Load() })
 	mustPut(t, r, "back", "1", time.Minute)
 	mustGet(t, r, "back", "1")
 }
@@ -36,6 +34,7 @@ func recovers(t *testing.T, r *Redis) {
 // Nobody waits for a Redis of which it is known that it does not answer, and
 // nobody has to say that it does again.
 func TestRedisThatIsGone(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		end, mend func(*testing.T, *dbtest.Redis)
 	}{
@@ -43,6 +42,7 @@ func TestRedisThatIsGone(t *testing.T) {
 		"frozen":  {func(_ *testing.T, s *dbtest.Redis) { s.Freeze() }, func(_ *testing.T, s *dbtest.Redis) { s.Thaw() }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server := dbtest.StartRedis(t)
 			r := openTest(t, server.URL())
 			var log logText
@@ -54,10 +54,10 @@ func TestRedisThatIsGone(t *testing.T) {
 				if err := r.Ping(t.Context()); !errors.Is(err, errUnreachable) {
 					t.Errorf("%d: Ping says %v", round, err)
 				}
-				log.waitFor("redis is out of reach", round+1)
+				until(t, "the log says that it is gone", func() bool { return strings.Count(log.String(), "redis is out of reach") > round })
 				tc.mend(t, server)
 				recovers(t, r)
-				log.waitFor("redis is back", round+1)
+				until(t, "the log says that it is back", func() bool { return strings.Count(log.String(), "redis is back") > round })
 			}
 			if got := log.String(); strings.Count(got, "\n") != 4 {
 				t.Errorf("the log says:\n%s", got)
@@ -84,10 +84,13 @@ func (l *logText) String() string {
 	return l.all.String()
 }
 
-// waitFor returns when the log says something for the nth time.
-func (l *logText) waitFor(what string, n int) {
-	for strings.Count(l.String(), what) < n {
-		time.Sleep(time.Millisecond)
+// until waits for what happens by itself.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for begun := time.Now(); !done(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("not after a minute: %s", what)
+		}
 	}
 }
 
@@ -161,21 +164,19 @@ func TestDatabasesOfOneRedisAreApart(t *testing.T) {
 // After a fail-over the new master has what the old one had, and nobody does
 // anything.
 func TestFailOverIsFollowed(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*dbtest.Redis){"stopped": (*dbtest.Redis).Kill, "frozen": (*dbtest.Redis).Freeze} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := dbtest.StartSentinels(t)
 			r := openTest(t, s.URL())
 			mustPut(t, r, "a", "1", time.Hour)
-			for s.Replica.Do(t, "EXISTS", storeName("a")) == "0" {
-				time.Sleep(time.Millisecond)
-			}
+			until(t, "the replica has it", func() bool { return s.Replica.Do(t, "EXISTS", storeName("a")) == "1" })
 			end(s.Master)
-			for {
-				if added, err := r.Add(t.Context(), "b", nil, time.Hour); err == nil && added {
-					break
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
+			until(t, "the new master takes values", func() bool {
+				added, err := r.Add(t.Context(), "b", nil, time.Hour)
+				return err == nil && added
+			})
 			mustTake(t, r, "a", "1")
 			if got := s.Replica.Do(t, "EXISTS", storeName("b")); got != "1" {
 				t.Errorf("the replica knows %s of it", got)
@@ -186,6 +187,7 @@ func TestFailOverIsFollowed(t *testing.T) {
 
 // A part of a Cluster that is gone leaves the rest of the keys.
 func TestClusterWithoutOneNode(t *testing.T) {
+	t.Parallel()
 	nodes, url := dbtest.StartCluster(t)
 	for _, n := range nodes {
 		n.Do(t, "CONFIG", "SET", "cluster-require-full-coverage", "no")
@@ -202,16 +204,11 @@ func TestClusterWithoutOneNode(t *testing.T) {
 		}
 	}
 	nodes[2].Kill()
-	for r.down.Load() {
-		time.Sleep(time.Millisecond)
-	}
 	for _, n := range nodes[:2] {
-		for { // a ping may have asked the dead one
-			if _, found, err := r.Get(t.Context(), keys[n.Addr()]); err == nil && found {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
+		until(t, "the others answer", func() bool { // a ping may have asked the dead one
+			_, found, err := r.Get(t.Context(), keys[n.Addr()])
+			return err == nil && found
+		})
 	}
 	if _, _, err := r.Get(t.Context(), keys[nodes[2].Addr()]); err == nil {
 		t.Error("the key of the dead node is known")
@@ -219,6 +216,7 @@ func TestClusterWithoutOneNode(t *testing.T) {
 }
 
 func TestNewsReachesEveryInstance(t *testing.T) {
+	t.Parallel()
 	server := dbtest.StartRedis(t)
 	_, clusterURL := dbtest.StartCluster(t)
 	for name, url := range map[string]string{"server": server.URL(), "cluster": clusterURL} {
@@ -248,10 +246,10 @@ func TestNewsReachesEveryInstance(t *testing.T) {
 // publishUntil publishes until n listeners have heard the same news.
 func publishUntil(t *testing.T, r *Redis, heard chan string, n int) {
 	t.Helper()
-	for round := 0; ; round++ {
+	until(t, "all have heard it", func() bool {
 		news := NewID()
-		for r.Publish(t.Context(), news) != nil {
-			time.Sleep(time.Millisecond)
+		if r.Publish(t.Context(), news) != nil {
+			return false
 		}
 		got := 0
 		for late := time.After(100 * time.Millisecond); got < n && late != nil; {
@@ -264,8 +262,6 @@ func publishUntil(t *testing.T, r *Redis, heard chan string, n int) {
 				late = nil
 			}
 		}
-		if got == n {
-			return
-		}
-	}
+		return got == n
+	})
 }

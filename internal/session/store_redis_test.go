@@ -21,6 +21,7 @@ func openTest(t *testing.T, url string) *Redis {
 }
 
 func TestRedisIsAStore(t *testing.T) {
+	t.Parallel()
 	server := dbtest.StartRedis(t)
 	cluster, clusterURL := dbtest.StartCluster(t)
 	sentinels := dbtest.StartSentinels(t)
