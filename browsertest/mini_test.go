@@ -3,23 +3,35 @@ package browsertest
 import (
 	"bytes"
 	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
+
+	"github.com/wxgate/wxgate/cmd/wxgate-sandbox/simulator"
+	"github.com/wxgate/wxgate/internal/wechat/wechattest"
+	"github.com/wxgate/wxgate/sdk"
 )
+
+const miniID = "wx2222222222222222"
 
 // demo is what make run starts, on other ports: the gateway with the Caddyfile
 // of the repository, and the sandbox with its shop.
 type demo struct {
-	t                      *testing.T
-	mini, browser, outside string // origins
+	t                              *testing.T
+	wechat, mini, browser, outside string // origins
 }
 
-// newDemo starts a demo that ends with the test.
-func newDemo(t *testing.T) *demo {
+// newDemo starts a demo that ends with the test, with pairs of other words in
+// the Caddyfile.
+func newDemo(t *testing.T, changes ...string) *demo {
 	t.Helper()
 	port := map[string]string{}
 	for _, name := range []string{"gateway", "wechat", "shop", "browser", "mini", "web-view", "admin"} {
@@ -30,15 +42,15 @@ func newDemo(t *testing.T) *demo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := strings.NewReplacer(
+	config := strings.NewReplacer(append(changes,
 		":8080", ":"+port["gateway"], ":9001", ":"+port["wechat"], ":9090", ":"+port["shop"], "data/", dir+"/",
-	).Replace(string(text))
+	)...).Replace(string(text))
 	if err := os.WriteFile(filepath.Join(dir, "Caddyfile"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
 	d := &demo{
-		t:    t,
+		t: t, wechat: "http://127.0.0.1:" + port["wechat"],
 		mini: "http://localhost:" + port["mini"], browser: "http://localhost:" + port["browser"],
 		outside: "http://127.0.0.1:" + port["gateway"],
 	}
@@ -77,9 +89,12 @@ func (d *demo) visitor(t *testing.T, origin string, on device) *visitor {
 // inMiniProgram has somebody open the mini program.
 func (d *demo) inMiniProgram(t *testing.T) *visitor {
 	t.Helper()
-	phone := onPhone()
-	phone.width, phone.touch = 1000, false // beside the phone there is a record of its calls
-	return d.visitor(t, d.mini, phone).open("/")
+	return d.visitor(t, d.mini, besidePhone()).open("/")
+}
+
+// besidePhone is a window that shows the phone and the record of its calls.
+func besidePhone() device {
+	return device{agent: wechattest.OrdinaryUserAgent, width: 1000, height: 844, language: "zh-CN"}
 }
 
 // tab opens a tab of the mini program: goods, cart, mine.
@@ -118,7 +133,7 @@ func TestOrderOfAGuestInTheMiniProgramIsThereOnH5AfterALoginByPhone(t *testing.T
 	mini.tab("mine").mustSay("#kind", "guest")
 	guest := mini.text("#user")
 
-	mini.press("#by-phone").press("#deny").see("#toast").mustSay("#kind", "guest")
+	mini.press("#by-phone").press("#deny").see("#calls .bad").mustSay("#kind", "guest")
 	mini.press("#by-phone").press("#allow").mustSay(".order .number", number)
 	mini.mustSay("#kind", "member").mustCall("wx.login", 1)
 	if mini.text("#user") == guest {
@@ -132,4 +147,88 @@ func TestOrderOfAGuestInTheMiniProgramIsThereOnH5AfterALoginByPhone(t *testing.T
 	}
 	h5.fillCart()
 	mini.tab("cart").mustSay(inPage(".line .name"), "龙井")
+}
+
+func TestLoginInTheMiniProgramAsksForAPhoneWhereOneIsNeeded(t *testing.T) {
+	t.Parallel()
+	d := newDemo(t, "first_login wechat\n", "first_login wechat_phone\n")
+	mini := d.inMiniProgram(t)
+	number := mini.orderInMiniProgram("")
+	mini.tab("mine").press("#by-wechat").press("#back").see("#by-wechat")
+	mini.press("#by-wechat").see("#back").press("page:last-child #by-phone").press("#allow").mustSay(".order .number", number)
+	mini.mustSay("#kind", "member")
+	mini.press("#log-out").see("#by-wechat").mustSay("#kind", "guest")
+	mini.tab("goods").tab("mine").see("#by-wechat")
+	mini.press("#by-wechat").mustSay(".order .number", number)
+}
+
+func TestWhoeverElseHoldsThePhoneIsSomebodyElseInTheMiniProgram(t *testing.T) {
+	t.Parallel()
+	d := newDemo(t)
+	li := d.inMiniProgram(t)
+	li.orderInMiniProgram("")
+	li.tab("mine").press("#by-phone").press("#allow").see(".order")
+	li.tab("goods").press(inPage("[data-id=bowl]")).see("#toast")
+
+	d.handTo(li, "han")
+	li.tab("cart").see(inPage(".empty")).tab("mine").mustSay("#kind", "guest")
+
+	d.handTo(li, "li")
+	li.tab("mine").mustSay("#kind", "member")
+	li.tab("cart").mustSay(inPage(".line .name"), "青瓷饭碗")
+}
+
+// handTo gives the phone to somebody else, and looks at it again.
+func (d *demo) handTo(phone *visitor, person string) {
+	d.visitor(phone.t, d.wechat, besidePhone()).open("/").tap("button[name=person][value=" + person + "]")
+	phone.eval(`window.dispatchEvent(new Event("focus"))`)
+	phone.see("html[data-person=" + person + "]").see(inPage(".goods .card"))
+}
+
+// tutorial is the mini program of the documentation: its blocks of code that a
+// line with a file's name comes before.
+func tutorial(t *testing.T) fstest.MapFS {
+	t.Helper()
+	text, err := os.ReadFile("../docs/miniprogram.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := fstest.MapFS{}
+	for _, block := range regexp.MustCompile("(?ms)^`([\\w/.]+)`:\n\n```\\w+\n(.*?)^```$").FindAllSubmatch(text, -1) {
+		program[string(block[1])] = &fstest.MapFile{Data: block[2]}
+	}
+	return program
+}
+
+func TestTutorialOfMiniProgramsMakesAWorkingPage(t *testing.T) {
+	t.Parallel()
+	d := newDemo(t, "first_login wechat\n", "first_login wechat_phone\n")
+	phone, err := simulator.New(simulator.Config{
+		AppID: miniID, Program: tutorial(t), Client: sdk.MiniProgram,
+		Gateway: origin(t, d.outside), WebView: origin(t, d.outside),
+		Taps:   httputil.NewSingleHostReverseProxy(origin(t, d.wechat)),
+		Holder: func() wechattest.Person { return wechattest.Person{Name: "han", Phone: "13800138002"} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(phone)
+	t.Cleanup(server.Close)
+
+	mini := d.visitor(t, server.URL, besidePhone())
+	mini.open("/").press("[data-id=tea]")
+	mini.wait("the order", `/^订单 \d+-\d+$/.test(document.querySelector("#said").innerText)`)
+	number := strings.TrimPrefix(mini.text("#said"), "订单 ")
+	mini.press("#log-in").press("#allow").mustSay(".order", number)
+	mini.mustCall("wx.login", 1)
+}
+
+// origin is a URL of an origin.
+func origin(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }

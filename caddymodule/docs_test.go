@@ -16,7 +16,7 @@ import (
 // Whatever Caddyfile the documentation shows can be pasted and loads.
 func TestCaddyfilesOfTheDocumentationLoad(t *testing.T) {
 	dataDir(t)
-	for _, name := range []string{"WX_OA_SECRET", "WX_OTHER_SECRET", "WX_WEB_SECRET", "SMS_ID", "SMS_KEY", "WXGATE_SECRET", "WXGATE_SECRET_NEW", "WXGATE_SECRET_OLD", "SHOP_KEY", "WXGATE_API_KEY"} {
+	for _, name := range []string{"WX_OA_SECRET", "WX_OTHER_SECRET", "WX_WEB_SECRET", "WX_MP_SECRET", "SMS_ID", "SMS_KEY", "WXGATE_SECRET", "WXGATE_SECRET_NEW", "WXGATE_SECRET_OLD", "SHOP_KEY", "WXGATE_API_KEY"} {
 		t.Setenv(name, strings.Repeat(name+" ", 4))
 	}
 	t.Setenv("HOOK_SECRET", hookSecret)

@@ -1,10 +1,13 @@
 package shop_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -107,6 +110,26 @@ func TestMiniProgramIsWhole(t *testing.T) {
 			if _, err := fs.Stat(shop.MiniProgram(), page+kind); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// What the documentation shows of the demo shop's code is there.
+func TestDocumentationShowsThisMiniProgram(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/miniprogram.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)in its `([\\w/.]+)`:\n\n```js\n(.*?)\n```").FindAllSubmatch(text, -1)
+	if len(shown) == 0 {
+		t.Error("nothing is shown")
+	}
+	for _, block := range shown {
+		code, err := fs.ReadFile(shop.MiniProgram(), string(block[1]))
+		if err != nil {
+			t.Error(err)
+		} else if !bytes.Contains(code, block[2]) {
+			t.Errorf("%s has no\n%s", block[1], block[2])
 		}
 	}
 }

@@ -1,2 +1,6 @@
-// Tells the person what went wrong, in the words of the gateway if it was it.
-module.exports = (error) => wx.showToast({ title: error.title || error.errMsg || String(error), icon: 'none' })
+// Tells the person what went wrong, in the gateway's words if they are its. Who
+// did not want to himself needs no words.
+module.exports = (error) => {
+  if (error.code === 'login_cancelled' || error.code === 'phone_denied') return
+  wx.showToast({ title: error.title || error.errMsg || String(error), icon: 'none' })
+}

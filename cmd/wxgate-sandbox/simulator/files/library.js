@@ -169,7 +169,7 @@ const { define, template, launch, App, Page } = (() => {
     Object.assign(wx, { switchTab, navigateTo, navigateBack });
     of("title").textContent = document.title = app.window.navigationBarTitleText;
     of("back").onclick = navigateBack;
-    for (const { pagePath, text } of app.tabBar.list) {
+    for (const { pagePath, text } of app.tabBar?.list ?? []) {
       tabs.set(pagePath, undefined);
       const button = document.createElement("button");
       button.textContent = text;
@@ -178,7 +178,8 @@ const { define, template, launch, App, Page } = (() => {
       of("tabs").append(button);
     }
     requireFrom("")("app");
-    switchTab({ url: app.pages[0] });
+    if (tabs.has(app.pages[0])) return switchTab({ url: app.pages[0] });
+    navigateTo({ url: `/${app.pages[0]}` });
   }
 
   return { define, template, launch, App, Page };
