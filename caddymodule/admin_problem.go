@@ -66,6 +66,7 @@ func problemOf(err error) *problem {
 		{account.ErrUnknownUser, 404, "unknown_user", "nobody has that id; a visitor whom WeChat has not named has his in his browser only"},
 		{account.ErrUnknownIdentity, 404, "unknown_identity", "the user does not have that WeChat account"},
 		{account.ErrUnknownConflict, 404, "unknown_conflict", "no conflict has that id"},
+		{account.ErrUnknownReceiver, 404, "unknown_webhook", "no webhook has that id"},
 		{account.ErrUserCancelled, 409, "user_cancelled", "the account is cancelled, which cannot be undone"},
 		{account.ErrNotMember, 409, "not_member", "a guest was named where only a member can be; a guest is merged when he logs in"},
 		{account.ErrSeveralIdentities, 409, "several_identities", "the user has several WeChat accounts in this app: name the openid or the unionid"},

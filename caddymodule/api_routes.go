@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/webhook"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
@@ -177,21 +178,9 @@ func (a *API) user(c *apiCall) error {
 // feedView is a part of the feed. Next is where the following part begins; Lost
 // says that events behind the cursor are gone.
 type feedView struct {
-	Events []cloudEvent `json:"events"`
-	Next   int64        `json:"next"`
-	Lost   bool         `json:"lost,omitempty"`
-}
-
-// cloudEvent is an event in the JSON form of CloudEvents 1.0.
-type cloudEvent struct {
-	SpecVersion string    `json:"specversion"`
-	ID          string    `json:"id"`
-	Source      string    `json:"source"`
-	Type        string    `json:"type"`
-	Subject     string    `json:"subject"`
-	Time        time.Time `json:"time"`
-	ContentType string    `json:"datacontenttype"`
-	Data        any       `json:"data"`
+	Events []webhook.CloudEvent `json:"events"`
+	Next   int64                `json:"next"`
+	Lost   bool                 `json:"lost,omitempty"`
 }
 
 // events answers with what follows a position, from the oldest event that is
@@ -209,12 +198,9 @@ func (a *API) events(c *apiCall) error {
 	if err != nil {
 		return err
 	}
-	view := feedView{Events: []cloudEvent{}, Next: page.Next, Lost: page.Lost}
+	view := feedView{Events: []webhook.CloudEvent{}, Next: page.Next, Lost: page.Lost}
 	for _, e := range page.Events {
-		view.Events = append(view.Events, cloudEvent{
-			SpecVersion: "1.0", ID: e.ID, Source: "/wxgate", Type: "wxgate." + string(e.Type), Subject: e.Subject,
-			Time: e.Time, ContentType: typeJSON, Data: e.Data,
-		})
+		view.Events = append(view.Events, webhook.NewCloudEvent(e))
 	}
 	return c.answer(view)
 }

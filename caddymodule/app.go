@@ -84,6 +84,11 @@ type App struct {
 	// guests then. Default: the gateway makes both.
 	NewMembers *NewMembers `json:"new_members,omitempty"`
 
+	// Programs of the shop that are sent each event, such as the merge of a guest
+	// with a member: at least once, and those about one user in order. Default:
+	// none.
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+
 	// After how long without a visit a phone number alone no longer logs in a
 	// member who has a WeChat account, as a duration: the carrier may have given
 	// the number to somebody else. Default: `180d`.
@@ -134,6 +139,8 @@ type App struct {
 	idle     time.Duration // of phones
 	mint     limit.Limit
 
+	senders []*webhook.Deliverer // of events, one for each webhook
+
 	rings map[string]*assertion.Keyring // by algorithm, loaded; one for each that a site signs with
 
 	handlers []*Handler // of this configuration
@@ -171,6 +178,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.shop, err = a.newShop(); err != nil {
 		return err
 	}
+	if err := a.newSenders(); err != nil {
+		return err
+	}
 	return a.newCarrier(ctx)
 }
 
@@ -198,6 +208,12 @@ func (a *App) expand() error {
 		e.text("new_members", &a.NewMembers.URL)
 		for i := range a.NewMembers.Secrets {
 			e.secret("new_members secret", &a.NewMembers.Secrets[i])
+		}
+	}
+	for i := range a.Webhooks {
+		e.text("webhook", &a.Webhooks[i].URL)
+		for j := range a.Webhooks[i].Secrets {
+			e.secret("webhook secret", &a.Webhooks[i].Secrets[j])
 		}
 	}
 	e.secret("database", &a.Database)
@@ -320,6 +336,9 @@ func (a *App) Start() error {
 		a.log.Warn("unionid is none: openids stand in for unionids, so that nobody is recognised across apps; "+
 			"bind the app to the Open Platform account of the others if it can be bound", "appid", appid)
 	}
+	if err := a.firstJoin(); err != nil {
+		return err
+	}
 	a.shared.db.LogTo(a.log)
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
@@ -330,28 +349,14 @@ func (a *App) Start() error {
 		run(a.runRedis)
 	}
 	run(a.hourly)
-	return nil
-}
-
-// hourly forgets what is over and rotates keys on schedule.
-func (a *App) hourly(ctx context.Context) {
-	ticker := time.NewTicker(time.Hour)
-	defer ticker.Stop()
-	for now := time.Now(); ; {
-		if err := a.shared.db.Prune(ctx, now); err != nil && ctx.Err() == nil {
-			a.log.Error("pruning the database", "error", err)
-		}
-		for _, k := range a.rings {
-			if err := k.Tick(ctx, now); err != nil && ctx.Err() == nil {
-				a.log.Error("rotating assertion keys", "error", err)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case now = <-ticker.C:
-		}
+	run(a.settle)
+	for _, s := range a.senders {
+		run(s.Run)
 	}
+	if len(a.senders) > 0 {
+		run(a.countPending)
+	}
+	return nil
 }
 
 // Stop ends the workers and waits for them. The handlers work on until
@@ -372,6 +377,9 @@ func (a *App) Cleanup() error {
 	}
 	if a.shop != nil {
 		a.shop.Close()
+	}
+	for _, s := range a.senders {
+		s.Endpoint.Close()
 	}
 	released := a.releaseRedis()
 	if a.shared == nil {

@@ -27,6 +27,9 @@ import (
 //		new_members      <url> {
 //			secret <secret>                       # repeatable
 //		}
+//		webhook          <url> {                  # repeatable
+//			secret <secret>                       # repeatable
+//		}
 //		phone_idle       <duration>
 //		sms              aliyun|tencent|webhook|log ...
 //		sms_budget       <codes>
@@ -99,6 +102,10 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.value("phone_idle <duration>", &app.PhoneIdle)
 	case "endpoints":
 		return p.endpoints(app)
+	case "webhook":
+		app.Webhooks = append(app.Webhooks, Webhook{})
+		w := &app.Webhooks[len(app.Webhooks)-1]
+		return p.shop("webhook <url>", &w.URL, &w.Secrets)
 	case "sandbox":
 		return p.choice(&app.Sandbox, "on", "off")
 	case "stale_for":
@@ -109,7 +116,7 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.sms(app)
 	case "sms_budget":
 		return p.value("sms_budget <codes>", &app.SMSBudget)
-	case "mobile_app", "webhook":
+	case "mobile_app":
 		p.skip(name)
 		return nil
 	default:

@@ -35,6 +35,7 @@ func eventCommands(o *options) *cobra.Command {
 		sub.Flags().StringVar(&after, "after", "", "begin behind this `position`; 0 is before the oldest that is kept")
 	}
 	cmd.AddCommand(list, follow)
+	cmd.AddCommand(webhookCommands(o)...)
 	return cmd
 }
 

@@ -32,6 +32,19 @@ type NewMembers struct {
 	Secrets []Secret `json:"secrets"`
 }
 
+// Webhook is a program of the shop that is sent each event.
+type Webhook struct {
+	// The URL that events are posted to, http or https. Another URL is another
+	// webhook, which begins with what happens from then on.
+	URL string `json:"url"`
+
+	// Secrets that events are signed with in the way of Standard Webhooks:
+	// `whsec_` and 24 to 64 random bytes in base64. Each signs. To change the
+	// secret, add the new one, let the shop change its own, and remove the old
+	// one.
+	Secrets []Secret `json:"secrets"`
+}
+
 // UserIDs says how user ids are made.
 type UserIDs struct {
 	// `integer`: numbers that count up; `uuid`: random UUIDs (RFC 9562).

@@ -30,8 +30,9 @@ func references(t *testing.T) int {
 	return n
 }
 
-// steadyWorkers are what follows invalidations, long requests and the hours.
-const steadyWorkers = 3
+// steadyWorkers are what follows invalidations, long requests, the hours and
+// merges.
+const steadyWorkers = 4
 
 // workers counts the goroutines of the gateway, without those of database
 // servers that tests have in common.

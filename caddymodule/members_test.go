@@ -31,7 +31,38 @@ func memberEffects() []effect {
 			return string(seeLink(rg, account.Input{Phone: "+8613800138000"}).Code)
 		}, want: "second_proof_required"},
 		{name: "new_members", app: "new_members MAKER/new {\nsecret " + hookSecret + "\n}", see: seeClaim("sub"), want: "shop-1"},
+		{name: "webhook", app: "webhook MAKER/hook {\nsecret " + hookSecret + "\n}", see: seeDelivered, want: "[0]"},
 	}
+}
+
+// seeDelivered makes a member and says how many events wait for each webhook in
+// the end.
+func seeDelivered(rg *rig) (waiting string) {
+	seeLink(rg, account.Input{AppID: testAppID, OpenID: "o1", UnionID: "u1", Want: account.WantLogin})
+	rg.waitUntil("the webhook has everything", func() bool {
+		states := receivers(rg)
+		counts := []int{}
+		for _, s := range states {
+			counts = append(counts, s.Waiting)
+		}
+		waiting = fmt.Sprint(counts)
+		return len(states) == 0 || states[0].Waiting == 0
+	})
+	return waiting
+}
+
+// receivers are the webhooks of the database.
+func receivers(rg *rig) []account.ReceiverState {
+	rg.t.Helper()
+	loaded, err := caddy.ActiveContext().AppIfConfigured("wxgate")
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	states, err := loaded.(*App).shared.db.Receivers(rg.t.Context())
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	return states
 }
 
 // hookSecret signs what is sent to the shop.

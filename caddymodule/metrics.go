@@ -9,6 +9,7 @@ import (
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/gate"
+	"github.com/wxgate/wxgate/internal/webhook"
 )
 
 // metrics counts on Caddy's registry. Labels come from closed sets only: an
@@ -26,6 +27,8 @@ type metrics struct {
 	carrier   string // of this configuration's codes
 	upstream  *prometheus.CounterVec
 	stores    *prometheus.CounterVec
+	pending   prometheus.Gauge
+	delivered *prometheus.CounterVec
 	wechat    *prometheus.CounterVec
 	wechatDur *prometheus.HistogramVec
 }
@@ -45,7 +48,11 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		sms:      register(reg, prometheus.NewCounterVec(opts("sms_total", "Codes for phones."), []string{"carrier", "outcome"})),
 		upstream: register(reg, prometheus.NewCounterVec(opts("upstream_words_total", "What the shop said to the gateway in its answers."), []string{"word", "outcome"})),
 		stores:   register(reg, prometheus.NewCounterVec(opts("store_errors_total", "Failures of stores."), []string{"store"})),
-		wechat:   register(reg, prometheus.NewCounterVec(opts("wechat_requests_total", "Calls to WeChat."), []string{"api", "code"})),
+		pending: register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wxgate_events_pending", Help: "Events that webhooks have not taken yet, of all instances together.",
+		})),
+		delivered: register(reg, prometheus.NewCounterVec(opts("event_deliveries_total", "Attempts to deliver events to webhooks."), []string{"outcome"})),
+		wechat:    register(reg, prometheus.NewCounterVec(opts("wechat_requests_total", "Calls to WeChat."), []string{"api", "code"})),
 		wechatDur: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wxgate_wechat_duration_seconds", Help: "Calls to WeChat.", Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 8),
 		}, []string{"api"})),
@@ -91,6 +98,8 @@ func (m *metrics) SMS(outcome string)            { m.sms.WithLabelValues(m.carri
 func (m *metrics) Upstream(word, outcome string) { m.upstream.WithLabelValues(word, outcome).Inc() }
 func (m *metrics) StoreError(store string)       { m.stores.WithLabelValues(store).Inc() }
 func (m *metrics) Stripped(headers int)          { m.stripped.Add(float64(headers)) }
+
+func (m *metrics) observeDelivery(o webhook.Outcome) { m.delivered.WithLabelValues(string(o)).Inc() }
 
 func (m *metrics) observeWeChat(api, code string, d time.Duration) {
 	m.wechat.WithLabelValues(api, code).Inc()

@@ -40,8 +40,11 @@ func newObserved(t *testing.T) *observed {
 	filter = strings.TrimSuffix(strings.TrimSpace(filter), "}")
 	carrier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	t.Cleanup(carrier.Close)
+	lost := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(lost.Close)
+	signed := " {\nsecret " + hookSecret + "\n}\n"
 	o.run(setup{
-		app:    "first_login wechat\n" + o.miniProgram(testMiniID, "shop") + "\nsms webhook " + carrier.URL + " {\nsecret " + hookSecret + "\n}",
+		app:    "first_login wechat\n" + o.miniProgram(testMiniID, "shop") + "\nsms webhook " + carrier.URL + signed + "webhook " + carrier.URL + "/events" + signed + "webhook " + lost.URL + signed,
 		around: strings.Replace(filter, "log {", "log {\noutput file "+o.accessLog(), 1),
 		site:   "login /me/*\nbypass /pay/notify\npublic /static/*\nupstream_login on",
 		more: "http://127.0.0.1:" + o.metricsPort + " {\nmetrics /metrics\n}\n" +
@@ -109,6 +112,7 @@ func (o *observed) journey() {
 	}
 	_, mini := o.miniLogin(testMiniID)
 	o.told["session of a mini program"], _ = mini["session"].(string)
+	o.waitUntil("events wait for the webhook that is lost", func() bool { return o.metrics()["wxgate_events_pending"] > 0 })
 	o.breakDatabase()
 	if got := d.get("/me/orders/2026"); got.StatusCode != http.StatusServiceUnavailable {
 		o.t.Fatalf("without a database a login ended with %d at %s", got.StatusCode, got.Request.URL)
@@ -170,6 +174,7 @@ func TestEveryDocumentedMetricMovesOnAJourney(t *testing.T) {
 		`wxgate_wechat_requests_total{api="sns/oauth2/access_token",code="40029"}`,
 		`wxgate_wechat_requests_total{api="cgi-bin/user/info",code="ok"}`, `wxgate_upstream_words_total{outcome="heeded",word="login"}`, `wxgate_store_errors_total{store="database"}`,
 		`wxgate_sms_total{carrier="webhook",outcome="sent"}`,
+		`wxgate_event_deliveries_total{outcome="delivered"}`, `wxgate_event_deliveries_total{outcome="refused"}`,
 	} {
 		if after[sample] <= before[sample] {
 			t.Errorf("%s has not moved", sample)

@@ -72,6 +72,18 @@ func (rg *rig) start(site string) {
 
 func (rg *rig) url(path string) string { return "http://127.0.0.1:" + rg.port + path }
 
+// waitUntil waits for what workers do.
+func (rg *rig) waitUntil(what string, f func() bool) {
+	rg.t.Helper()
+	for range 3000 {
+		if f() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	rg.t.Fatalf("in vain: %s", what)
+}
+
 // log returns what Caddy has logged.
 func (rg *rig) log() string {
 	rg.t.Helper()

@@ -36,9 +36,15 @@ type shop struct {
 	addr string   // of its server
 }
 
-// newShop runs a receiver. command and its environment know the port and the
-// database.
-func newShop(t *testing.T, command func(s *shop, port string) *exec.Cmd) *shop {
+// program is a receiver of the documentation: command and its environment know
+// the port and the database, in which schema has made the tables.
+type program struct {
+	schema  []string
+	command func(s *shop, port string) *exec.Cmd
+}
+
+// newShop runs a receiver.
+func newShop(t *testing.T, p program) *shop {
 	t.Helper()
 	server := dbtest.Shared(t, dbtest.MariaDB)
 	where, err := url.Parse(server.Database(t))
@@ -56,18 +62,13 @@ func newShop(t *testing.T, command func(s *shop, port string) *exec.Cmd) *shop {
 	}
 	s.db = sql.OpenDB(connector)
 	t.Cleanup(func() { s.db.Close() })
-	if _, err := s.db.Exec(`CREATE TABLE users (id BIGINT AUTO_INCREMENT PRIMARY KEY, phone VARCHAR(20))`); err != nil {
-		t.Fatal(err)
-	}
-	for _, statement := range blocksOf(readPage(t), "sql") {
-		if strings.Contains(statement, "wxgate_key") {
-			if _, err := s.db.Exec(statement); err != nil {
-				t.Fatalf("%v\n%s", err, statement)
-			}
+	for _, statement := range p.schema {
+		if _, err := s.db.Exec(statement); err != nil {
+			t.Fatalf("%v\n%s", err, statement)
 		}
 	}
 	for len(s.urls) < 2 {
-		s.run(command)
+		s.run(p.command)
 	}
 	return s
 }
@@ -148,28 +149,48 @@ func (s *shop) rows() (all []string) {
 	return all
 }
 
-func receivers(t *testing.T) map[string]func(s *shop, port string) *exec.Cmd {
-	return map[string]func(s *shop, port string) *exec.Cmd{
-		"PHP": func(s *shop, port string) *exec.Cmd {
-			cmd := exec.Command(lookPath(t, "php", "php-cli"), "-S", "127.0.0.1:"+port, "new-member.php")
-			host, dbPort, _ := net.SplitHostPort(s.addr)
-			cmd.Env = append(os.Environ(), "HOOK_SECRET="+hookSecret, "SHOP_DB_USER=shop", "SHOP_DB_PASSWORD=shop",
-				fmt.Sprintf("SHOP_DSN=mysql:host=%s;port=%s;dbname=%s", host, dbPort, s.name))
-			return cmd
-		},
-		"Node": func(s *shop, port string) *exec.Cmd {
-			cmd := exec.Command(lookPath(t, "node", "nodejs"), "new-member.cjs")
-			cmd.Env = append(os.Environ(), "HOOK_SECRET="+hookSecret, "PORT="+port, "NODE_PATH=/usr/share/nodejs", // of node-mysql
-				"SHOP_DB=mysql://shop:shop@"+s.addr+"/"+s.name)
-			return cmd
-		},
+// usersTable is a shop's table of users, as the page has it changed.
+func usersTable(t *testing.T) []string {
+	schema := []string{`CREATE TABLE users (id BIGINT AUTO_INCREMENT PRIMARY KEY, phone VARCHAR(20))`}
+	for _, statement := range blocksOf(readPage(t), "sql") {
+		if strings.Contains(statement, "wxgate_key") {
+			schema = append(schema, statement)
+		}
+	}
+	return schema
+}
+
+func receivers(t *testing.T) map[string]program {
+	schema := usersTable(t)
+	return map[string]program{
+		"PHP":  {schema, phpReceiver(t, "new-member.php")},
+		"Node": {schema, nodeReceiver(t, "new-member.cjs")},
+	}
+}
+
+func phpReceiver(t *testing.T, file string) func(s *shop, port string) *exec.Cmd {
+	return func(s *shop, port string) *exec.Cmd {
+		cmd := exec.Command(lookPath(t, "php", "php-cli"), "-S", "127.0.0.1:"+port, file)
+		host, dbPort, _ := net.SplitHostPort(s.addr)
+		cmd.Env = append(os.Environ(), "HOOK_SECRET="+hookSecret, "SHOP_DB_USER=shop", "SHOP_DB_PASSWORD=shop",
+			fmt.Sprintf("SHOP_DSN=mysql:host=%s;port=%s;dbname=%s", host, dbPort, s.name))
+		return cmd
+	}
+}
+
+func nodeReceiver(t *testing.T, file string) func(s *shop, port string) *exec.Cmd {
+	return func(s *shop, port string) *exec.Cmd {
+		cmd := exec.Command(lookPath(t, "node", "nodejs"), file)
+		cmd.Env = append(os.Environ(), "HOOK_SECRET="+hookSecret, "PORT="+port, "NODE_PATH=/usr/share/nodejs", // of node-mysql
+			"SHOP_DB=mysql://shop:shop@"+s.addr+"/"+s.name)
+		return cmd
 	}
 }
 
 func TestReceiversMakeOneUserForOneKey(t *testing.T) {
-	for name, command := range receivers(t) {
+	for name, p := range receivers(t) {
 		t.Run(name, func(t *testing.T) {
-			s := newShop(t, command)
+			s := newShop(t, p)
 			ids := make([]string, 32)
 			var wg sync.WaitGroup
 			for i := range ids {
@@ -214,51 +235,59 @@ func TestReceiversMakeOneUserForOneKey(t *testing.T) {
 
 func TestReceiversBelieveTheGatewayAlone(t *testing.T) {
 	const body = `{"idempotency_key":"key1","guest_id":"","appid":"","openid":"","unionid":""}`
-	sign := func(secret string, at time.Time, body string) http.Header {
-		hook, err := standardwebhooks.NewWebhook(secret)
-		if err != nil {
-			t.Fatal(err)
-		}
-		signature, err := hook.Sign("key1", at, []byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return http.Header{"Webhook-Id": {"key1"}, "Webhook-Timestamp": {strconv.FormatInt(at.Unix(), 10)}, "Webhook-Signature": {signature}}
-	}
-	now := time.Now()
-	without := func(name string) http.Header {
-		h := sign(hookSecret, now, body)
-		h.Del(name)
-		return h
-	}
-	unsigned := sign(hookSecret, now, body)
-	unsigned.Set("Webhook-Signature", "v1, v1,é v2,x =")
-	for name, command := range receivers(t) {
+	for name, p := range receivers(t) {
 		t.Run(name, func(t *testing.T) {
-			s := newShop(t, command)
-			for what, header := range map[string]http.Header{
-				"no headers":          {},
-				"another secret":      sign("whsec_eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4", now, body),
-				"an empty secret":     sign("whsec_", now, body),
-				"another body":        sign(hookSecret, now, body+" "),
-				"long ago":            sign(hookSecret, now.Add(-time.Hour), body),
-				"to come":             sign(hookSecret, now.Add(time.Hour), body),
-				"no id":               without("Webhook-Id"),
-				"no time":             without("Webhook-Timestamp"),
-				"no signature":        without("Webhook-Signature"),
-				"senseless signature": unsigned,
-			} {
-				if status := s.post(header, body); status != http.StatusUnauthorized {
-					t.Errorf("%s: %d", what, status)
-				}
-			}
+			s := newShop(t, p)
+			s.believesTheGatewayAlone(body)
 			if rows := s.rows(); len(rows) != 0 {
 				t.Errorf("users: %v", rows)
 			}
-			if status := s.post(sign(hookSecret, now, body), body); status != http.StatusOK || len(s.rows()) != 1 {
+			if status := s.post(signed(t, hookSecret, time.Now(), body), body); status != http.StatusOK || len(s.rows()) != 1 {
 				t.Errorf("signed well: %d, %v", status, s.rows())
 			}
 		})
+	}
+}
+
+// signed are the headers of a message of that body.
+func signed(t *testing.T, secret string, at time.Time, body string) http.Header {
+	t.Helper()
+	hook, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := hook.Sign("key1", at, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.Header{"Webhook-Id": {"key1"}, "Webhook-Timestamp": {strconv.FormatInt(at.Unix(), 10)}, "Webhook-Signature": {signature}}
+}
+
+// believesTheGatewayAlone sends a message in every way that proves nothing.
+func (s *shop) believesTheGatewayAlone(body string) {
+	s.t.Helper()
+	now := time.Now()
+	with := func(change func(http.Header)) http.Header {
+		h := signed(s.t, hookSecret, now, body)
+		change(h)
+		return h
+	}
+	without := func(name string) http.Header { return with(func(h http.Header) { h.Del(name) }) }
+	for what, header := range map[string]http.Header{
+		"no headers":          {},
+		"another secret":      signed(s.t, "whsec_eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4", now, body),
+		"an empty secret":     signed(s.t, "whsec_", now, body),
+		"another body":        signed(s.t, hookSecret, now, body+" "),
+		"long ago":            signed(s.t, hookSecret, now.Add(-time.Hour), body),
+		"to come":             signed(s.t, hookSecret, now.Add(time.Hour), body),
+		"no id":               without("Webhook-Id"),
+		"no time":             without("Webhook-Timestamp"),
+		"no signature":        without("Webhook-Signature"),
+		"senseless signature": with(func(h http.Header) { h.Set("Webhook-Signature", "v1, v1,é v2,x =") }),
+	} {
+		if status := s.post(header, body); status != http.StatusUnauthorized {
+			s.t.Errorf("%s: %d", what, status)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,29 +23,33 @@ func readPage(t *testing.T) string {
 	return string(page)
 }
 
-// The code a developer copies from the page is the code that these tests run.
-func TestPageShowsTheTestedFiles(t *testing.T) {
-	page := readPage(t)
-	files, err := os.ReadDir(".")
+// The code a developer copies from the pages is the code that these tests run.
+func TestPagesShowTheTestedFiles(t *testing.T) {
+	events, err := os.ReadFile("../events.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	pages := readPage(t) + string(events)
 	shown := 0
-	for _, file := range files {
-		if strings.HasSuffix(file.Name(), "_test.go") {
-			continue
+	err = filepath.WalkDir(".", func(path string, file fs.DirEntry, err error) error {
+		if err != nil || file.IsDir() || strings.HasSuffix(path, "_test.go") {
+			return err
 		}
-		source, err := os.ReadFile(file.Name())
+		source, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		if !strings.Contains(page, "\n"+string(source)+"```\n") {
-			t.Errorf("docs/backends.md does not show %s as it is", file.Name())
+		if !strings.Contains(pages, "\n"+string(source)+"```\n") {
+			t.Errorf("neither docs/backends.md nor docs/events.md shows %s as it is", path)
 		}
 		shown++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if want := len(runtimes()) + 4; shown != want {
-		t.Errorf("%d files, want a verifier for each language, claim-rows.php, handle-event.php and two receivers, %d", shown, want)
+	if want := len(runtimes()) + 1 + 2 + 3; shown != want {
+		t.Errorf("%d files, want a verifier for each language, claim-rows.php, two that make users, three that receive events: %d", shown, want)
 	}
 }
 
@@ -157,32 +163,5 @@ func TestRowsOfPreviousIDsMoveToTheUser(t *testing.T) {
 	}
 	if diff := cmp.Diff("orders 1 8 1 1\naddresses 1 8 1 1\ncoupons 1 8 1 1\n", string(out)); diff != "" {
 		t.Errorf("owners after the move (-want +got):\n%s", diff)
-	}
-}
-
-// The last event about a person is enough, and what comes late changes nothing.
-func TestMergesAreHandledInAnyOrder(t *testing.T) {
-	out, err := exec.Command(lookPath(t, "php", "php-cli"), "-r", `
-		require 'claim-rows.php';
-		require 'handle-event.php';
-		$db = new PDO('sqlite::memory:', null, null, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
-		foreach (['orders', 'addresses', 'coupons'] as $table) {
-			$db->exec("CREATE TABLE $table (id INTEGER PRIMARY KEY, user_id TEXT)");
-			$db->exec("INSERT INTO $table (user_id) VALUES ('7'), ('8'), ('9'), ('1')");
-		}
-		$merged = function ($from, $to, $aliases) {
-			return json_decode(json_encode(['type' => 'user.merged', 'data' => ['from' => $from, 'to' => $to, 'aliases' => $aliases]]), true);
-		};
-		$first = $merged('7', '8', ['7']);
-		$last = $merged('8', '1', ['7', '8']);
-		foreach ([$last, $first, $last, ['type' => 'user.created', 'data' => []]] as $event) {
-			handleEvent($db, $event);
-		}
-		echo implode(' ', $db->query("SELECT user_id FROM orders ORDER BY id")->fetchAll(PDO::FETCH_COLUMN));`).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v (apt-get install php-sqlite3)\n%s", err, out)
-	}
-	if diff := cmp.Diff("1 1 9 1", string(out)); diff != "" {
-		t.Errorf("owners after the merges (-want +got):\n%s", diff)
 	}
 }

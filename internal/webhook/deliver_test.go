@@ -75,7 +75,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	var e cloudEvent
+	var e CloudEvent
 	if err := json.Unmarshal(body, &e); err != nil {
 		w.t.Error(err)
 	}

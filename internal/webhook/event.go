@@ -13,8 +13,8 @@ const (
 	eventSource = "/wxgate"
 )
 
-// cloudEvent is an event in the JSON form of CloudEvents 1.0.
-type cloudEvent struct {
+// CloudEvent is an event in the JSON form of CloudEvents 1.0.
+type CloudEvent struct {
 	SpecVersion string    `json:"specversion"`
 	ID          string    `json:"id"`
 	Source      string    `json:"source"`
@@ -25,15 +25,21 @@ type cloudEvent struct {
 	Data        any       `json:"data"`
 }
 
+// NewCloudEvent is the form in which the shop gets an event, from a webhook or in
+// the feed.
+func NewCloudEvent(e account.Event) CloudEvent {
+	return CloudEvent{
+		SpecVersion: "1.0", ID: e.ID, Source: eventSource, Type: eventPrefix + string(e.Type), Subject: e.Subject,
+		Time: e.Time, ContentType: "application/json", Data: e.Data,
+	}
+}
+
 // eventTimeout bounds the sending of one event, for which nobody waits.
 const eventTimeout = 10 * time.Second
 
 // sendEvent sends an event once. answered is what post says of it.
 func (e *Endpoint) sendEvent(ctx context.Context, event account.Event) (answered bool, err error) {
-	body := encode(cloudEvent{
-		SpecVersion: "1.0", ID: event.ID, Source: eventSource, Type: eventPrefix + string(event.Type), Subject: event.Subject,
-		Time: event.Time, ContentType: "application/json", Data: event.Data,
-	})
-	_, answered, err = e.post(ctx, message{id: event.ID, contentType: eventType, body: body, within: eventTimeout})
+	m := message{id: event.ID, contentType: eventType, body: encode(NewCloudEvent(event)), within: eventTimeout}
+	_, answered, err = e.post(ctx, m)
 	return answered, err
 }
