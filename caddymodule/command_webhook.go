@@ -147,6 +147,6 @@ func (c *call) replay(in replayRequest) error {
 	if c.json {
 		return c.printJSON(view)
 	}
-	c.say("%d events are being sent.", view.Events)
+	c.say("Events being sent: %d", view.Events)
 	return nil
 }

@@ -83,7 +83,7 @@ func TestFirstSecretSealsAndAllOpen(t *testing.T) {
 // wrong hand may.
 func (rg *rig) breakDatabase() {
 	rg.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(rg.dir, "caddy", "wxgate.db"))
+	db, err := sql.Open("sqlite", filepath.Join(rg.dir, "caddy", "wxgate.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		rg.t.Fatal(err)
 	}

@@ -95,6 +95,7 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 	m.Login("h5", "ok")
 	m.Link("ok")
 	m.StoreError("database")
+	m.observeDelivery("delivered")
 	m.observeWeChat("sns/userinfo", "ok", 0)
 	newMetrics(reg).CacheHit() // a second time on one registry
 	families, err := reg.Gather()
@@ -111,6 +112,8 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 	}
 	want := []string{
 		"wxgate_cache_hits_total{}",
+		"wxgate_event_deliveries_total{outcome}",
+		"wxgate_events_pending{}",
 		"wxgate_identify_duration_seconds{}",
 		"wxgate_links_total{code}",
 		"wxgate_logins_total{channel,outcome}",

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -67,7 +68,7 @@ func newGateway(t *testing.T, app string, seed func(*seeder)) *gateway {
 	t.Helper()
 	g := prepare(t)
 	if seed != nil {
-		s := &seeder{t: t, db: g.database()}
+		s := &seeder{t, g.database(), g.databaseAt}
 		seed(s)
 		if err := s.db.Close(); err != nil {
 			t.Fatal(err)
@@ -329,8 +330,9 @@ func (l *logs) String() string {
 
 // seeder stores people, as visits would have.
 type seeder struct {
-	t  *testing.T
-	db *account.DB
+	t          *testing.T
+	db         *account.DB
+	databaseAt string // URL
 }
 
 // link is a visit.
@@ -342,6 +344,44 @@ func (s *seeder) link(in account.Input) string {
 		s.t.Fatal(err)
 	}
 	return out.UserID
+}
+
+// webhook adds one.
+func (s *seeder) webhook(r account.Receiver) {
+	s.t.Helper()
+	if err := s.db.AddReceiver(context.Background(), r, time.Now()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// giveUp ends the attempts to send a webhook its first event.
+func (s *seeder) giveUp(webhook string) {
+	s.t.Helper()
+	now := time.Now()
+	t := account.Taking{ReceiverID: webhook, Holder: "seeder", Now: now, Until: now.Add(time.Hour), Limit: 1}
+	batch, err := s.db.TakeDeliveries(context.Background(), t)
+	if err != nil || len(batch.Deliveries) != 1 {
+		s.t.Fatalf("%+v, %v", batch, err)
+	}
+	d := &batch.Deliveries[0]
+	d.Attempts, d.FirstTried, d.Due, d.Parked, d.Said = 76, now, now, now, "the shop answered 500"
+	if err := s.db.PutBack(context.Background(), t, nil, batch.Deliveries); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// noMergeSettles keeps user.merge_settled, which comes with time, out of what is
+// compared.
+func (s *seeder) noMergeSettles() {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(s.databaseAt, "sqlite:"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`UPDATE wxgate_event SET time = time + ?`, time.Hour.Milliseconds()); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // listen takes a port that the system chooses.

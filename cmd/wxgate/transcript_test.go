@@ -99,8 +99,10 @@ func steady(text string) string {
 //	1000000003  member with the WeChat account u-zhao and a phone
 //	1000000004  guest whose WeChat account has no unionid
 //
-// Li has proved the phone of 1000000002, and was refused it.
+// Li has proved the phone of 1000000002, and was refused it. A webhook that is no
+// more in the configuration was sent the first event in vain.
 func aDay(s *seeder) {
+	s.webhook(account.Receiver{ID: "5b0e1c9a7d3f2468", Name: "https://shop.internal/hooks/wxgate"})
 	inWeChat := account.Input{AppID: shopApp, OpenID: "o-li", UnionID: "u-li", InBrowser: true, Want: account.WantIdentify}
 	guest := s.link(inWeChat)
 	login := inWeChat
@@ -113,6 +115,8 @@ func aDay(s *seeder) {
 	s.link(account.Input{AppID: shopApp, OpenID: "o-new", InBrowser: true})
 	inWeChat.UserID, inWeChat.UserKind, inWeChat.Phone = li, account.Member, "+8613800138000"
 	s.link(inWeChat)
+	s.giveUp("5b0e1c9a7d3f2468")
+	s.noMergeSettles()
 }
 
 // TestTranscripts are what operators see, each on a day of its own.

@@ -190,6 +190,9 @@ func readPrevious(ctx context.Context, q querier, id string) ([]PreviousID, erro
 //
 // Errors: ErrUnknownUser.
 func (db *DB) Person(ctx context.Context, id string) (Person, error) {
+	if err := db.placeEvents(ctx); err != nil {
+		return Person{}, fmt.Errorf("placing events: %w", err)
+	}
 	var p Person
 	err := db.inReadTx(ctx, func(tx *sql.Tx) error {
 		u, err := person(ctx, tx, id)
