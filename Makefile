@@ -10,9 +10,11 @@ SHELL := /bin/sh
 # fetches what the clients in sdk are built and tested with.
 DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node npm:npm node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
-	postgresql mariadb-server redis-server:redis-server bsdutils:script chromium:chromium fonts-noto-cjk
+	postgresql mariadb-server redis-server:redis-server bsdutils:script systemd:systemd-analyze ca-certificates chromium:chromium fonts-noto-cjk
 
 FUZZTIME ?= 5s
+
+DIST ?= dist
 
 # SQLite in Go is C by origin and takes its locks through sync, which the race
 # detector sees. Watched itself, it is several times slower.
@@ -26,6 +28,14 @@ help: ## Show this list
 .PHONY: build
 build: ## Build bin/wxgate and bin/wxgate-sandbox
 	CGO_ENABLED=0 go build -o bin/ ./cmd/wxgate ./cmd/wxgate-sandbox
+
+.PHONY: dist
+dist: ## Build dist/wxgate for Linux on amd64 and arm64, static, with checksums
+	@for arch in amd64 arm64; do \
+		echo "== linux $$arch"; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -ldflags '-s -w' -o $(DIST)/wxgate-linux-$$arch ./cmd/wxgate || exit 1; \
+	done
+	@cd $(DIST) && sha256sum wxgate-linux-* | tee SHA256SUMS
 
 .PHONY: run
 run: build ## Run the gateway with a sandbox WeChat and a small shop; Ctrl-C ends all
@@ -130,4 +140,4 @@ fuzz:
 
 .PHONY: clean
 clean: ## Remove what was built and the state of make run
-	rm -rf bin data
+	rm -rf bin data dist
