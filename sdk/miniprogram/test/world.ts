@@ -82,7 +82,7 @@ export function inWorld(name: string, story: (world: World) => Promise<void>, fi
 
 async function startWorld(firstLogin: 'wechat' | 'wechat_phone' = 'wechat_phone'): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'wxgate-sdk-'))
-  const [site, admin, wechat, browser, shop] = await freeAddresses(5)
+  const [site, admin, wechat, browser, mini, webView, shop] = await freeAddresses(7)
   const world: World = {
     base: 'http://' + site,
     wechat: 'http://' + wechat,
@@ -122,7 +122,10 @@ async function startWorld(firstLogin: 'wechat' | 'wechat_phone' = 'wechat_phone'
   await writeFile(join(dir, 'Caddyfile'), text)
   const env = { ...process.env, XDG_DATA_HOME: dir, XDG_CONFIG_HOME: dir }
   const children = [
-    start(process.env.WXGATE_SANDBOX!, ['serve', '--gateway-url', world.base, '--wechat', wechat!, '--browser', browser!, '--shop', shop!], env),
+    start(process.env.WXGATE_SANDBOX!, [
+      'serve', '--gateway-url', world.base, '--wechat', wechat!, '--browser', browser!,
+      '--mini', mini!, '--web-view', webView!, '--shop', shop!,
+    ], env),
     start(process.env.WXGATE_GATEWAY!, ['run', '--config', join(dir, 'Caddyfile'), '--adapter', 'caddyfile'], env),
   ]
   try {
