@@ -73,7 +73,7 @@ const { define, template, launch, App, Page } = (() => {
     for (const node of parent.childNodes) {
       if (node.nodeType === Node.TEXT_NODE) {
         const text = fill(node.data, scope);
-        if (text.trim()) drawn.push(text);
+        if (text.trim() || !text.includes("\n")) drawn.push(text);
       } else if (node.nodeType === Node.ELEMENT_NODE) {
         if (node.hasAttribute("wx:if")) decided = !!value(node.getAttribute("wx:if"), scope);
         else if (node.hasAttribute("wx:else")) decided = !decided;
