@@ -2,7 +2,6 @@ package account
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,42 +23,42 @@ JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
 JOIN wxgate_user u ON u.id = n.user_id
 WHERE i.appid = ? AND i.openid = ?`
 
-// arrivedSQL is knownSQL for a visitor who comes with a unionid and without a
-// session. The answer is empty where he is not known but something is stored of
-// him, and NULL where nothing is.
+// arrivedSQL is knownSQL for a visitor who arrives. The answer is empty where he
+// is not known but something is stored of him, and NULL where nothing is.
 const arrivedSQL = `SELECT coalesce((` + knownSQL + `), (SELECT '' FROM wxgate_identity WHERE appid = ? AND openid = ?),
 	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = ?), (SELECT '' FROM wxgate_visitor WHERE appid = ? AND openid = ?))`
 
-// readArrived is readKnown for such a visitor, and reads the facts about a
-// stranger too.
-func readArrived(ctx context.Context, q querier, c call) (*facts, error) {
-	var found sql.NullString
-	err := q.QueryRowContext(ctx, arrivedSQL, c.in.AppID, c.in.OpenID, c.in.AppID, c.in.OpenID, c.in.UnionID, c.in.AppID, c.in.OpenID).Scan(&found)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading an identity: %w", err)
-	case found.Valid:
-		return known(c, found.String)
-	}
-	return &facts{now: time.Now(), in: c.in, rules: c.rules, unionIDKey: unionIDKey{"", c.in.UnionID}}, nil
-}
+// arrives says whether a visitor comes with a unionid and without a session, so
+// that he is known by his openid, or by the unionid, or new.
+func (c *call) arrives() bool { return c.in.UnionID != "" && c.in.UserID == "" }
 
 // readKnown reads the facts about a visitor who comes back as who he was, in one
 // cheap statement: his openid is stored under its unionid, WeChat tells no other
 // one, and the session is his own or none. Nothing else is stored then that a
-// table looks at. Nil means that there is more to read.
-func readKnown(ctx context.Context, q querier, c call) (*facts, error) {
+// table looks at. It reads those about a stranger who arrives, too. Nil means
+// that there is more to read.
+func (db *DB) readKnown(ctx context.Context, c call) (*facts, error) {
 	if c.in.OpenID == "" || c.phone.key != "" || c.in.ShopUserID != "" {
 		return nil, nil
 	}
-	if c.in.UnionID != "" && c.in.UserID == "" {
-		return readArrived(ctx, q, c)
+	pool, query, args := db.read, knownSQL, []string{c.in.AppID, c.in.OpenID}
+	if c.arrives() {
+		query, args = arrivedSQL, append(args, c.in.AppID, c.in.OpenID, c.in.UnionID, c.in.AppID, c.in.OpenID)
+		// Who is new is read where he will be stored, if nobody else is there:
+		// what a connection to SQLite keeps in memory is worth nothing after a
+		// change by another one.
+		if db.write.Stats().InUse == 0 {
+			pool = db.write
+		}
 	}
-	found, err := text(ctx, q, knownSQL, c.in.AppID, c.in.OpenID)
-	if err != nil {
+	found, err := db.askQuickly(ctx, pool, query, args...)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("reading an identity: %w", err)
+	case c.arrives() && !found.Valid:
+		return &facts{now: time.Now(), in: c.in, rules: c.rules, unionIDKey: unionIDKey{"", c.in.UnionID}}, nil
 	}
-	return known(c, found)
+	return known(c, found.String)
 }
 
 // known makes facts of what knownSQL has found.

@@ -38,7 +38,7 @@ func TestWhoComesBackIsReadInOneStatement(t *testing.T) {
 				w := newWorldIn(t, db, phoneMode(), given...)
 				number, err := db.phone(c.in.Phone)
 				must(t, err)
-				f, err := readKnown(t.Context(), db.read, call{rules: w.rules, in: c.in, phone: number})
+				f, err := db.readKnown(t.Context(), call{rules: w.rules, in: c.in, phone: number})
 				must(t, err)
 				if (f != nil) != c.known {
 					t.Errorf("known is %t", f != nil)
@@ -55,7 +55,7 @@ func TestAUnionIDWithALineBreakIsKnownAsItIs(t *testing.T) {
 		const unionID = "X\nY\n"
 		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', ?, 'U1')`, unionID)
 		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES ('oa', 'x', '', ?, 0)`, unionID)
-		f, err := readKnown(t.Context(), w.db.read, call{in: at("oa", "x")})
+		f, err := w.db.readKnown(t.Context(), call{in: at("oa", "x")})
 		must(t, err)
 		if f.unionIDKey != (unionIDKey{"", unionID}) || f.ownerOf.id != "U1" {
 			t.Errorf("it is read as %+v, of %s", f.unionIDKey, f.ownerOf.id)

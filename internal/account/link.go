@@ -160,12 +160,12 @@ func (db *DB) snapshot(ctx context.Context, rules Rules) (Outcome, error) {
 // changed. A conflict that is open already is taken out of the plan.
 func (db *DB) decideReading(ctx context.Context, c call) (f *facts, p plan, err error) {
 	err = db.retry(ctx, func() error {
-		err := db.readBriefly(ctx, func(ctx context.Context, q querier) (err error) {
-			if f, err = readKnown(ctx, q, c); f == nil && err == nil {
+		if f, err = db.readKnown(ctx, c); f == nil && err == nil {
+			err = db.readBriefly(ctx, func(ctx context.Context, q querier) (err error) {
 				f, err = readFacts(ctx, q, c)
-			}
-			return err
-		})
+				return err
+			})
+		}
 		if err != nil {
 			return err
 		}

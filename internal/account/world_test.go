@@ -149,7 +149,7 @@ func (w *world) checkKnown(in Input) {
 	number, err := w.db.phone(in.Phone)
 	must(w.t, err)
 	c := call{rules: w.rules, in: in, phone: number}
-	known, err := readKnown(w.t.Context(), w.db.read, c)
+	known, err := w.db.readKnown(w.t.Context(), c)
 	must(w.t, err)
 	if known == nil {
 		return
