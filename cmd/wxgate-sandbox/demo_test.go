@@ -31,11 +31,12 @@ type demo struct {
 // startDemo builds the gateway and starts the demo; it ends with the test.
 func startDemo(t *testing.T) *demo {
 	t.Helper()
-	d := &demo{addresses: freeAddresses(t), dir: t.TempDir()}
+	d := &demo{dir: t.TempDir()}
 	binary := filepath.Join(d.dir, "wxgate")
 	if out, err := exec.Command("go", "build", "-o", binary, "../wxgate").CombinedOutput(); err != nil {
 		t.Fatalf("building the gateway: %v\n%s", err, out)
 	}
+	d.addresses = freeAddresses(t) // last, before somebody else takes them
 	t.Setenv("CADDY_ADMIN", freeAddress(t))
 	t.Setenv("XDG_DATA_HOME", d.dir)
 	t.Setenv("XDG_CONFIG_HOME", d.dir)

@@ -44,6 +44,7 @@ func New() *Shop {
 	mux.HandleFunc("POST /api/orders", s.apiPlaceOrder)
 	mux.HandleFunc("GET /api/me/orders", s.apiMyOrders)
 	mux.HandleFunc("POST /pay/notify", s.payNotify)
+	mux.HandleFunc("POST /hooks/wxgate", s.hook())
 	mux.Handle("GET /static/", http.FileServerFS(files))
 	mux.HandleFunc("/", s.notFound)
 	s.handler = s.claimFirst(http.NewCrossOriginProtection().Handler(mux))
