@@ -83,6 +83,13 @@ func (f *flakyStore) Put(ctx context.Context, key string, value []byte, ttl time
 	return f.Store.Put(ctx, key, value, ttl)
 }
 
+func (f *flakyStore) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+	if f.down.Load() {
+		return false, errDown
+	}
+	return f.Store.Add(ctx, key, value, ttl)
+}
+
 func (f *flakyStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if f.down.Load() {
 		return nil, false, errDown

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/limit"
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
@@ -509,5 +512,66 @@ func TestNothingOfALoginIsLogged(t *testing.T) {
 	}
 	if !strings.Contains(rg.log.String(), "logging in to a mini program") {
 		t.Errorf("nothing was said of the failure:\n%s", rg.log)
+	}
+}
+
+// Logins go on while the store that instances share is away, each on one of
+// them.
+func TestMiniLoginsGoOnWithoutTheSharedStore(t *testing.T) {
+	rg := newRig(t, withMini)
+	rg.store.down.Store(true)
+	li := rg.miniOf(liMini())
+	if got, _ := li.loginWith(li.code(), ""); !is(got, 503, "unavailable") {
+		t.Errorf("with no other store: %d %s", got.StatusCode, got.body)
+	}
+	rg.site.Local = &Local{Store: session.NewMemory(session.MemoryConfig{}), Limiter: limit.NewMemory(10_000)}
+	code := li.code()
+	_, first := li.loginWith(code, "login")
+	li.token = ""
+	if _, again := li.loginWith(code, "login"); first.User.Kind != "member" || again != first {
+		t.Errorf("%+v, then %+v", first, again)
+	}
+	if got, _ := li.tapPhone(); got.StatusCode != http.StatusOK {
+		t.Errorf("a phone: %d %s", got.StatusCode, got.body)
+	}
+	rg.store.down.Store(false)
+	data := rg.wechat.MiniPhone("li", testMiniID)
+	if got, _ := li.oldPhone(data); !is(got, 422, "session_key_lost") {
+		t.Errorf("encrypted, with a key that was not kept: %d %s", got.StatusCode, got.body)
+	}
+	li.login("")
+	if got, _ := li.oldPhone(rg.wechat.MiniPhone("li", testMiniID)); got.StatusCode != http.StatusOK {
+		t.Errorf("after one more login: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// The gateway that was spending a code may have died.
+func TestCodeThatNobodyEndsSpendingIsGivenUp(t *testing.T) {
+	rg := newRig(t, withMini)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	must(t, rg.store.Put(ctx, "once:x", rg.site.sealSpent(spentCode{}), codeKept))
+	if _, p := rg.site.waitForSpent(ctx, &Visit{}, "once:x"); p.Code != codeWeChatBusy {
+		t.Errorf("%q", p.Code)
+	}
+}
+
+// Whoever cancels his account is not made a member again by the next wx.login.
+func TestMiniCancelHolds(t *testing.T) {
+	rg := newRig(t, withMini)
+	li := rg.miniOf(liMini())
+	member := li.login("login")
+	li.give("Li", "")
+	if got := li.request(http.MethodPost, "/wxgate/account/cancel", nil); got.StatusCode != http.StatusNoContent {
+		t.Fatalf("%d %s", got.StatusCode, got.body)
+	}
+	if said := li.login(""); said.User.Kind != "guest" || said.User.ID == member.User.ID {
+		t.Errorf("after wx.login: %+v", said)
+	}
+	if said := li.login("login"); said.User.Kind != "member" || said.User.ID == member.User.ID {
+		t.Errorf("after a tap: %+v", said)
+	}
+	if got := li.profile(); got != "" {
+		t.Errorf("the new account shows the old one's profile: %q", got)
 	}
 }

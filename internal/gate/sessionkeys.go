@@ -13,7 +13,8 @@ import (
 // A session_key opens what WeChat encrypts on the phone of a user of a mini
 // program. Each new login code may replace it, while data under the one before
 // is on its way, so the newest two are kept, sealed. Who has none left logs in
-// once more.
+// once more. They are kept for days, and a full Store of one instance gives up the
+// oldest of them before a login under way.
 const (
 	keysKept    = 2
 	keysKeptFor = 3 * 24 * time.Hour
@@ -42,8 +43,7 @@ func (s *Site) keepSessionKey(ctx context.Context, u miniUser, key wechat.Sessio
 		err = s.Store.Put(ctx, s.sessionKeysKey(u), []byte(s.Keys.Seal(session.TypeSessionKey, raw)), keysKeptFor)
 	}
 	if err != nil {
-		s.Metrics.StoreError("session")
-		s.Log.Error("keeping a session_key", "store", "session", "error", err)
+		s.sharedFailed("session", err) // not in the Local store, where an old key would hide a newer one
 	}
 }
 

@@ -21,16 +21,28 @@ type MemoryConfig struct {
 //
 // When it is full, what would expire first goes first: of a flood of logins
 // begun and never finished, that is the oldest of them, and an access token
-// outlives them all. What has expired is dropped as others are stored, so
-// there is no goroutine and nothing to close.
+// outlives them all. What is kept for days, such as what many users of mini
+// programs leave, goes before all of it once it takes more than half of the
+// room. What has expired is dropped as others are stored, so there is no
+// goroutine and nothing to close.
 type Memory struct {
 	maxEntries int
 	maxBytes   int64
 
 	mu      sync.Mutex
 	entries map[string]*memoryEntry
-	expiry  expiryHeap
-	bytes   int64
+	brief   shelf
+	lasting shelf // of what is kept for lastingTTL or longer
+}
+
+// lastingTTL is longer than that of anything that must not be lost easily: an
+// access token lives for two hours.
+const lastingTTL = 12 * time.Hour
+
+// shelf is a part of the entries.
+type shelf struct {
+	expiry expiryHeap
+	bytes  int64
 }
 
 var _ Store = (*Memory)(nil)
@@ -39,7 +51,8 @@ type memoryEntry struct {
 	key     string
 	value   []byte
 	expires time.Time
-	index   int // in the heap
+	on      *shelf
+	index   int // in the shelf's heap
 }
 
 // entryOverhead is about what an entry takes besides key and value: itself,
@@ -122,30 +135,42 @@ func (m *Memory) put(key string, value []byte, ttl time.Duration) {
 		m.remove(e)
 	}
 	now := time.Now()
-	e := &memoryEntry{key: key, value: bytes.Clone(value), expires: now.Add(ttl)}
+	e := &memoryEntry{key: key, value: bytes.Clone(value), expires: now.Add(ttl), on: &m.brief}
+	if ttl >= lastingTTL {
+		e.on = &m.lasting
+	}
 	m.makeRoom(now, e.size())
 	m.entries[key] = e
-	heap.Push(&m.expiry, e)
-	m.bytes += e.size()
+	heap.Push(&e.on.expiry, e)
+	e.on.bytes += e.size()
 }
 
 // makeRoom drops what has expired, and then as much as it takes for one more
 // entry of the given size.
 func (m *Memory) makeRoom(now time.Time, size int64) {
-	for len(m.expiry) > 0 {
-		first := m.expiry[0]
-		full := len(m.expiry) >= m.maxEntries || m.bytes+size > m.maxBytes
-		if now.Before(first.expires) && !full {
-			return
+	for _, s := range []*shelf{&m.brief, &m.lasting} {
+		for len(s.expiry) > 0 && !now.Before(s.expiry[0].expires) {
+			m.remove(s.expiry[0])
 		}
-		m.remove(first)
 	}
+	for len(m.entries) > 0 && (len(m.entries) >= m.maxEntries || m.brief.bytes+m.lasting.bytes+size > m.maxBytes) {
+		m.remove(m.victim())
+	}
+}
+
+// victim is what goes first of a full store.
+func (m *Memory) victim() *memoryEntry {
+	greedy := 2*len(m.lasting.expiry) > m.maxEntries || 2*m.lasting.bytes > m.maxBytes
+	if len(m.brief.expiry) == 0 || greedy {
+		return m.lasting.expiry[0]
+	}
+	return m.brief.expiry[0]
 }
 
 func (m *Memory) remove(e *memoryEntry) {
 	delete(m.entries, e.key)
-	heap.Remove(&m.expiry, e.index)
-	m.bytes -= e.size()
+	heap.Remove(&e.on.expiry, e.index)
+	e.on.bytes -= e.size()
 }
 
 // expiryHeap is a container/heap of entries, the first to expire on top.
