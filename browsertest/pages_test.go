@@ -1,9 +1,12 @@
 package browsertest
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -192,6 +195,51 @@ func miniProgramPages() []view {
 	}
 }
 
+// miniPages are those of a web-view that a mini program has opened.
+func miniPages() []view {
+	webView := inWeChat("")
+	webView.agent += " miniProgram/" + miniProgramID
+	return []view{
+		{key: "handed_over", device: webView, reach: func(v *visitor) {
+			v.handedOver("/").open("/wxgate/phone?return_to=%2F")
+		}},
+	}
+}
+
+// handedOver opens a page as a member of the mini program.
+func (v *visitor) handedOver(path string) *visitor {
+	v.t.Helper()
+	login := map[string]string{"appid": miniProgramID, "code": v.w.wechat.MiniLogin(v.device.person, miniProgramID), "want": "login"}
+	session := v.w.post(v.t, "/wxgate/mini/login", "", login)["session"]
+	return v.open(fmt.Sprint(v.w.post(v.t, "/wxgate/mini/ticket", fmt.Sprint(session), map[string]string{"return_to": path})["url"]))
+}
+
+// post calls an endpoint of the gateway as a mini program does.
+func (w *world) post(t *testing.T, path, session string, fields map[string]string) (answer map[string]any) {
+	t.Helper()
+	body, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequest(http.MethodPost, w.base+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if session != "" {
+		r.Header.Set("Authorization", "Wxgate "+session)
+	}
+	got, err := w.client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	if err := json.NewDecoder(got.Body).Decode(&answer); err != nil || got.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v, error %v", path, got.Status, answer, err)
+	}
+	return answer
+}
+
 // websitePages are those of a shop with a website app alone.
 func websitePages() []view {
 	return []view{
@@ -219,6 +267,7 @@ func shops() map[string]struct {
 		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n" + brand}, phonePages()},
 		"accounts":         {setting{official + website + smsByWebhook + "first_login wechat\n", login}, accountPages()},
 		"mini program":     {setting{official + "mini_program " + miniProgramID + " mini-secret\n", login}, miniProgramPages()},
+		"web-view":         {setting{official + "mini_program " + miniProgramID + " mini-secret\n" + smsByWebhook + "first_login wechat\n", login}, miniPages()},
 		"website":          {setting{website + "first_login wechat\n", login}, websitePages()},
 	}
 }

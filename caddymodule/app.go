@@ -59,6 +59,10 @@ type App struct {
 	// The mini programs. They send their login codes to `/wxgate/mini/login`.
 	MiniPrograms []WeChatApp `json:"mini_programs,omitempty"`
 
+	// The mobile apps, as the Open Platform calls them. They send their login
+	// codes to `/wxgate/app/login`.
+	MobileApps []WeChatApp `json:"mobile_apps,omitempty"`
+
 	// The website apps with which people log in at a computer, by a QR code that
 	// their phone scans.
 	Websites []WeChatApp `json:"websites,omitempty"`
@@ -116,10 +120,6 @@ type App struct {
 	// How many new guests one block of addresses (/24, /64) may become.
 	// Default: 6000 in 10 minutes.
 	MintLimit *MintLimit `json:"mint_limit,omitempty"`
-
-	// Lines of a Caddyfile that ask for what this version cannot do. The
-	// Caddyfile adapter fills it; a configuration that has any is refused.
-	NotAvailable []string `json:"not_available,omitempty"`
 
 	ctx      caddy.Context
 	log      *slog.Logger // taken at once: later the context names whatever module was loaded last
@@ -266,9 +266,6 @@ func (a *App) defaultFirstLogin() {
 func (a *App) check() error {
 	errs := a.checkApps()
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf("wxgate: "+format, args...)) }
-	if len(a.NotAvailable) > 0 {
-		refuse("%s", strings.Join(a.NotAvailable, "\n"))
-	}
 	for i, s := range a.Secrets {
 		if len(s) < 32 {
 			refuse("secret: number %d has %d bytes, at least 32 are needed (is its environment variable set?)", i+1, len(s))

@@ -29,6 +29,11 @@ func (a *App) weChatApps() iter.Seq2[string, *WeChatApp] {
 				return
 			}
 		}
+		for i := range a.MobileApps {
+			if !yield("mobile_app", &a.MobileApps[i]) {
+				return
+			}
+		}
 	}
 }
 
@@ -78,7 +83,7 @@ func (a *App) checkApps() (errs []error) {
 // siteApps are the apps of one site.
 type siteApps struct {
 	official, website wechat.App // zero: none
-	mini              []wechat.App
+	mini, mobile      []wechat.App
 }
 
 // weChatApps are those of this site.
@@ -92,11 +97,14 @@ func (h *Handler) weChatApps(app *App) (own siteApps, err error) {
 	if own.mini, err = chooseAll("mini_program", h.MiniPrograms, app.MiniPrograms); err != nil {
 		return own, err
 	}
-	if own.official.AppID == "" && own.website.AppID == "" && len(own.mini) == 0 && app.carrier == nil {
+	if own.mobile, err = chooseAll("mobile_app", h.MobileApps, app.MobileApps); err != nil {
+		return own, err
+	}
+	if own.official.AppID == "" && own.website.AppID == "" && len(own.mini) == 0 && len(own.mobile) == 0 && app.carrier == nil {
 		if h.needsLogin() {
-			return own, errors.New("login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program and no sms")
+			return own, errors.New("login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program, no mobile_app and no sms")
 		}
-		app.log.Warn("the global option wxgate has no official_account, no website, no mini_program and no sms: visitors get guest ids, and nobody can log in")
+		app.log.Warn("the global option wxgate has no official_account, no website, no mini_program, no mobile_app and no sms: visitors get guest ids, and nobody can log in")
 	}
 	return own, nil
 }

@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -24,10 +22,6 @@ func init() {
 // found out when the configuration is loaded, after placeholders are expanded.
 type parser struct {
 	*caddyfile.Dispenser
-
-	// notAvailable collects the lines that this version cannot serve, so that
-	// an operator sees all of them at once.
-	notAvailable []string
 }
 
 // lines calls option for each line of the block that the current line opens,
@@ -176,20 +170,4 @@ func (p *parser) openBlock(set bool) error {
 		return p.Errf("a block is missing after '%s'", name)
 	}
 	return nil
-}
-
-// skip records the current line, and leaves it out with the block it may open.
-func (p *parser) skip(what string) {
-	p.notAvailable = append(p.notAvailable,
-		fmt.Sprintf("%s:%d: option '%s' is not available in this version", p.File(), p.Line(), what))
-	p.NextSegment()
-}
-
-// refuse reports what skip has recorded, and what earlier blocks recorded.
-func (p *parser) refuse(earlier []string) error {
-	all := slices.Concat(earlier, p.notAvailable)
-	if len(all) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(all, "\n"))
 }

@@ -31,8 +31,5 @@ func parseAPI(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.refuse(appNotAvailable(h)); err != nil {
-		return nil, err
-	}
 	return h.NewRoute(nil, api), nil
 }

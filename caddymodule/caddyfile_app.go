@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -19,6 +18,7 @@ import (
 //			unionid none
 //		}
 //		mini_program     <appid> <secret>         # the same
+//		mobile_app       <appid> <secret>         # the same
 //		website          <appid> <secret>         # the same
 //		first_login      wechat|wechat_phone
 //		linking          one_to_one|many_unionids
@@ -42,9 +42,6 @@ import (
 //		stale_for        <duration>
 //		mint_limit       <guests> [per <duration>]
 //	}
-//
-// Lines that this version cannot serve are not reported here but by the first
-// site that uses the gate, together with that site's own.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	p := &parser{Dispenser: d}
 	p.Next()
@@ -58,17 +55,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	if err := p.lines(func(name string) error { return p.appOption(app, name) }); err != nil {
 		return nil, err
 	}
-	app.NotAvailable = p.notAvailable
 	return httpcaddyfile.App{Name: "wxgate", Value: caddyconfig.JSON(app, nil)}, nil
-}
-
-// appNotAvailable returns what the App's block asked for in vain.
-func appNotAvailable(h httpcaddyfile.Helper) []string {
-	var app App
-	if opt, ok := h.Option("wxgate").(httpcaddyfile.App); ok && json.Unmarshal(opt.Value, &app) == nil {
-		return app.NotAvailable
-	}
-	return nil
 }
 
 func (p *parser) appOption(app *App, name string) error {
@@ -86,6 +73,8 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.weChatApp(app, &app.OfficialAccounts)
 	case "mini_program":
 		return p.weChatApp(app, &app.MiniPrograms)
+	case "mobile_app":
+		return p.weChatApp(app, &app.MobileApps)
 	case "website":
 		return p.weChatApp(app, &app.Websites)
 	case "first_login":
@@ -116,9 +105,6 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.sms(app)
 	case "sms_budget":
 		return p.value("sms_budget <codes>", &app.SMSBudget)
-	case "mobile_app":
-		p.skip(name)
-		return nil
 	default:
 		return p.unknown(name)
 	}

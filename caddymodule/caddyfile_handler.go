@@ -35,6 +35,7 @@ import (
 //		verification_file <file>                  # repeatable
 //		official_account <appid>
 //		mini_program     <appids...>              # repeatable
+//		mobile_app       <appids...>              # repeatable
 //		website          <appid>
 //		brand {
 //			name    <name>
@@ -56,9 +57,6 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	}
 	handler := new(Handler)
 	if err := p.lines(func(name string) error { return p.handlerOption(h, handler, name) }); err != nil {
-		return nil, err
-	}
-	if err := p.refuse(appNotAvailable(h)); err != nil {
 		return nil, err
 	}
 	return h.NewRoute(nil, handler), nil
@@ -93,6 +91,8 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.value("official_account <appid>", &to.OfficialAccount)
 	case "mini_program":
 		return p.more("mini_program <appids...>", &to.MiniPrograms)
+	case "mobile_app":
+		return p.more("mobile_app <appids...>", &to.MobileApps)
 	case "website":
 		return p.value("website <appid>", &to.Website)
 	case "upstream_challenge":
@@ -245,7 +245,7 @@ func (p *parser) claims(a *Assertion) error {
 		return p.missing("claims openid|unionid...")
 	}
 	if slices.Contains(a.Claims, "phone") {
-		p.skip("claims phone")
+		return p.Errf("option 'claims phone' is not available in this version")
 	}
 	return p.end()
 }

@@ -25,8 +25,7 @@ import (
 // documentation, so that no option is added without a test of what it does.
 func TestEachDocumentedOptionHasItsEffectTested(t *testing.T) {
 	tested := []string{ // with a test of their own, here or in options_test.go
-		"official_account", "website", "mini_program", "verification_file", "callback_host", "first_login", "linking", "stale_for", "endpoints api", "endpoints open", "endpoints proxy", "sandbox", "redis",
-		"key", "allow",
+		"official_account", "website", "mini_program", "verification_file", "callback_host", "first_login", "linking", "stale_for", "endpoints api", "endpoints open", "endpoints proxy", "sandbox", "redis", "key", "allow", "mobile_app",
 	}
 	for _, e := range slices.Concat(appEffects(), memberEffects(), smsEffects(), siteEffects()) {
 		tested = append(tested, strings.Replace(e.name, "claims ", "assertion claims ", 1))

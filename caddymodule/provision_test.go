@@ -55,7 +55,6 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"mint_limit window", "mint_limit 10 per 0s", site(""), `wxgate: mint_limit: "0s" is not a positive duration`},
 		{"endpoint", "endpoints {\napi ftp://127.0.0.1\n}", site(""), "wxgate: endpoints: reading the api endpoint: scheme must be https or http"},
 		{"proxy", "endpoints {\nproxy hush\n}", site(""), "wxgate: endpoints proxy is not a URL"},
-		{"line that is not available, and no site", "mobile_app wx1 hush", "respond hello", "option 'mobile_app' is not available in this version"},
 		{"redis without a secret", "redis redis://:hush@127.0.0.1:1", site(""), "wxgate: secret: redis needs one, the same for all instances"},
 		{"redis URL", "secret " + long + "\nredis redis://:hush@127.0.0.1:hush", site(""), "wxgate: redis: a host is not like 10.0.0.7:6379"},
 		{"redis in a variable", "secret " + long + "\nredis {env.SHORT}", site(""), "wxgate: redis: a URL begins with redis://, rediss://, redis+sentinel:// or redis+cluster://"},
@@ -81,7 +80,7 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"return_origins", "", site("return_origins www.example.com"), `return_origins: "www.example.com" is not an origin`},
 		{"official_account that the App lacks", account, site("official_account wx2"), "official_account wx2: the global option wxgate has no such official_account"},
 		{"several accounts without a choice", account + "\nofficial_account wx2 hush", site(""), "official_account: the global option wxgate has several; name this site's"},
-		{"login without an official account", "", site("login /me"), "login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program and no sms"},
+		{"login without an official account", "", site("login /me"), "login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program, no mobile_app and no sms"},
 		{"pretended WeChat beside an external site", account + "\nendpoints {\napi http://127.0.0.1:9001\n}", "wxgate {\nexternal_url https://shop.example.com\n}",
 			"endpoints: another WeChat than the real one, next to a site on https, needs `sandbox on`"},
 	}
@@ -137,7 +136,7 @@ func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 	for name, tt := range map[string]struct{ app, site, want string }{
 		"first_login":      {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "first_login is wechat: no phone can be verified, since there is no sms and no mini_program"},
 		"secret":           {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "made a secret for sessions"},
-		"official_account": {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "has no official_account, no website, no mini_program and no sms: visitors get guest ids, and nobody can log in"},
+		"official_account": {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "has no official_account, no website, no mini_program, no mobile_app and no sms: visitors get guest ids, and nobody can log in"},
 		"login":            {"official_account wx1 hush", "wxgate {\nexternal_url http://127.0.0.1\n}", "the site has no login line"},
 		"site":             {"official_account wx1 hush", "respond hello", "no site has a wxgate block"},
 	} {

@@ -79,6 +79,9 @@ type Handler struct {
 	// since a mini program says itself which one it is.
 	MiniPrograms []string `json:"mini_programs,omitempty"`
 
+	// The appids of the mobile apps of this site. Default: all of the App.
+	MobileApps []string `json:"mobile_apps,omitempty"`
+
 	// The appid of the website app of this site. Required only where the App has
 	// several.
 	Website string `json:"website,omitempty"`
@@ -191,6 +194,7 @@ func (h *Handler) expand() error {
 	e.text("brand colour", &h.Brand.Colour)
 	e.text("brand contact", &h.Brand.Contact)
 	e.texts("mini_program", h.MiniPrograms)
+	e.texts("mobile_app", h.MobileApps)
 	e.texts("keep_headers", h.KeepHeaders)
 	e.texts("return_origins", h.ReturnOrigins)
 	e.texts("verification_file", h.VerificationFiles)
@@ -250,7 +254,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
-		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
+		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, MobileApps: own.mobile, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow,
 	}, nil

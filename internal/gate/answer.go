@@ -210,7 +210,7 @@ func (s *Site) become(v *Visit, res account.Resolved) {
 func (s *Site) promote(ctx context.Context, v *Visit) bool {
 	sess := v.session()
 	if s.cfg.Account.FirstLogin != account.FirstLoginWeChat || v.failed || v.grace ||
-		sess == nil || sess.UnionID == "" || sess.Snapshot || sess.SignedOut || !s.holdsWeChat(sess) && !s.provedInApp(sess) {
+		sess == nil || sess.UnionID == "" || sess.Snapshot || sess.SignedOut || sess.HandedOver || !s.holdsWeChat(sess) && !s.provedInApp(sess) {
 		return false
 	}
 	if sess.UserID == "" && !s.live(ctx, v) {
@@ -281,8 +281,7 @@ func (s *Site) live(ctx context.Context, v *Visit) bool {
 // link runs Link with what the session says of its visitor filled in.
 func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Outcome, bool) {
 	if sess := v.session(); sess != nil {
-		in.UserID, in.UserKind, in.UserBorn = sess.UserID, account.Kind(sess.Kind), time.Unix(sess.Born, 0)
-		in.SessionAppID, in.SessionOpenID, in.SessionUnionID = sess.AppID, sess.OpenID, sess.UnionID
+		in = standIn(in, sess)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+s.shopTime())
 	defer cancel()
@@ -296,6 +295,7 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 		return out, false
 	}
 	s.Metrics.Link(out.Code)
+	s.fetchLeft(ctx, v, in, out)
 	if out.Code == account.CodeUnavailable {
 		s.Metrics.StoreError("new_members")
 		s.shopLog.Do(func() {

@@ -86,6 +86,10 @@ func (s *Site) loggedInApp(ctx context.Context, v *Visit, l appLogin, g told) be
 	if !ok {
 		return refusedBearer(newProblem(codeUnavailable))
 	}
+	if l.outside && refusalCode(string(out.Code)) != "" {
+		// What belongs to somebody else must not stand in his session either.
+		return refusedBearer(newProblem(code(out.Code)))
+	}
 	next := s.succeed(ctx, v, earned{Outcome: out, proved: in, channel: l.channel, amr: amrWeChat})
 	if next == nil {
 		return refusedBearer(newProblem(codeUnavailable))

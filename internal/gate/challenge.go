@@ -48,7 +48,7 @@ func (s *Site) stepURL(v *Visit, returnTo string) string {
 
 // need names what this visitor can do about a missing login.
 func (s *Site) need(v *Visit) string {
-	if !v.who.member() && (s.canConsent(v) || v.viaHeader && mayAskWeChat(v.session())) {
+	if !v.who.member() && (s.canConsent(v) || v.viaHeader && s.mayAskWeChat(v.session())) {
 		return "wechat"
 	}
 	return "phone"
@@ -56,8 +56,8 @@ func (s *Site) need(v *Visit) string {
 
 // mayAskWeChat says whether a login by WeChat can tell more of the holder of a
 // session in a header: after a logout, and in a mobile app that has not asked yet.
-func mayAskWeChat(sess *session.Session) bool {
-	return sess != nil && (sess.SignedOut || sess.OpenID == "")
+func (s *Site) mayAskWeChat(sess *session.Session) bool {
+	return sess != nil && (sess.SignedOut || sess.OpenID == "") && (sess.Channel != channelMobile || len(s.cfg.MobileApps) > 0)
 }
 
 // here is where the visitor wants to go, as he asked for it.

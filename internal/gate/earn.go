@@ -33,14 +33,17 @@ func (s *Site) succeed(ctx context.Context, v *Visit, e earned) *session.Session
 }
 
 // successor keeps where WeChat knows the visitor, unless WeChat has just told
-// it anew.
+// it anew. Of a session that was handed over it keeps that for the same user
+// alone: it was not proved in this browser.
 func (s *Site) successor(old *session.Session, e earned) *session.Session {
 	next := &session.Session{UserID: e.UserID, Kind: string(e.Kind), Channel: e.channel}
 	switch {
 	case e.proved.OpenID != "":
 		next.AppID, next.OpenID, next.UnionID = e.proved.AppID, e.proved.OpenID, e.UnionID
+	case old != nil && old.HandedOver && old.UserID != next.UserID:
 	case old != nil && !old.Snapshot:
 		next.AppID, next.OpenID, next.UnionID = old.AppID, old.OpenID, old.UnionID
+		next.HandedOver, next.Left, next.LeftBorn = old.HandedOver, old.Left, old.LeftBorn
 	}
 	if old != nil && old.AppID == next.AppID && old.OpenID == next.OpenID {
 		next.ConsentedAt, next.AskedAt = old.ConsentedAt, old.AskedAt

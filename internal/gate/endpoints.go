@@ -66,6 +66,14 @@ func endpointOf(path string) (endpoint, bool) {
 		return endpoint{post: (*Site).miniPhone}, true
 	case "/mini/profile":
 		return endpoint{post: (*Site).miniProfile}, true
+	case "/mini/ticket":
+		return endpoint{post: (*Site).miniTicket}, true
+	case "/handoff":
+		return endpoint{get: (*Site).handoff}, true
+	case "/app/session":
+		return endpoint{post: (*Site).appSession}, true
+	case "/app/login":
+		return endpoint{post: (*Site).mobileLogin}, true
 	case "/logout":
 		return endpoint{post: (*Site).logout}, true
 	case "/jwks.json":

@@ -87,7 +87,7 @@ func (s *Site) staysUnasked(v *Visit) (why string) {
 	case s.cfg.OfficialAccount.AppID == "":
 		return "the site has no official account, so WeChat is not asked who he is"
 	case v.who.marks&markWeChat != 0:
-		return "WeChat has told who he is, or is not to be asked: he has logged out, or looks at a snapshot page"
+		return "WeChat has told who he is, or is not to be asked: he has logged out, looks at a snapshot page, or was handed over by a mini program"
 	case v.failed:
 		return "a store has failed, so WeChat is not asked who he is"
 	case v.viaHeader:
@@ -97,7 +97,7 @@ func (s *Site) staysUnasked(v *Visit) (why string) {
 	case v.who.known():
 		return ""
 	}
-	if sess := v.session(); sess != nil && (s.holdsWeChat(sess) || sess.SignedOut || sess.Snapshot) {
+	if sess := v.session(); sess != nil && (s.holdsWeChat(sess) || sess.SignedOut || sess.Snapshot || sess.HandedOver) {
 		return "his session says that WeChat is not to be asked who he is"
 	}
 	return ""

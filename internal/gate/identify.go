@@ -142,7 +142,7 @@ func (s *Site) entryOf(sess *session.Session, res account.Resolved) entry {
 	if !sess.SignedOut { // else nothing recognises him, his openid neither
 		s.tellOpenID(&e, sess)
 	}
-	if sess.SignedOut || sess.Snapshot {
+	if sess.SignedOut || sess.Snapshot || sess.HandedOver {
 		e.who.marks |= markWeChat
 	}
 	if res.UserID != sess.UserID || string(res.Kind) != sess.Kind {

@@ -63,14 +63,13 @@ func (l logins) find(ctx context.Context, key string, in finder) (value []byte, 
 }
 
 // countGuest counts a new guest, if need be on this instance alone.
-func (s *Site) countGuest(ctx context.Context, key string) (ok bool, err error) {
-	ok, _, err = s.Limiter.Allow(ctx, key, s.cfg.MintLimit)
+func (s *Site) countGuest(ctx context.Context, key string) (ok bool, wait time.Duration, err error) {
+	ok, wait, err = s.Limiter.Allow(ctx, key, s.cfg.MintLimit)
 	if err == nil || s.Local == nil {
-		return ok, err
+		return ok, wait, err
 	}
 	s.sharedFailed("limit", err)
-	ok, _, err = s.Local.Limiter.Allow(ctx, key, s.cfg.MintLimit)
-	return ok, err
+	return s.Local.Limiter.Allow(ctx, key, s.cfg.MintLimit)
 }
 
 // sharedFailed takes note of a failure that visitors do not meet with.

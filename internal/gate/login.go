@@ -66,6 +66,8 @@ func (s *Site) bind(w http.ResponseWriter, r *http.Request, v *Visit) {
 	case isNavigation(r) && s.toExternal(w, r, v):
 	case !v.who.member() || v.grace:
 		s.redirect(w, s.loginURL(back, ""))
+	case v.handedOver():
+		s.writePage(w, r, handedOverPage(back))
 	default:
 		scope, ok := s.asked(r, v)
 		if appid := q.Get("appid"); ok && (appid == "" || appid == s.app(scope).AppID) {
@@ -130,7 +132,7 @@ func (s *Site) lacksPhone(v *Visit) bool {
 // provedHere says whether WeChat has told us who the visitor is in an app of
 // this site, and not in one that handed him over.
 func (s *Site) provedHere(sess *session.Session) bool {
-	return s.holdsWeChat(sess) || s.provedInApp(sess) || sess.OpenID != "" && sess.AppID == s.cfg.Website.AppID
+	return !sess.HandedOver && (s.holdsWeChat(sess) || s.provedInApp(sess) || sess.OpenID != "" && sess.AppID == s.cfg.Website.AppID)
 }
 
 // consentPause is how long a consent that brought no unionid is not asked for

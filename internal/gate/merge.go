@@ -89,6 +89,10 @@ func (s *Site) mergePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeNotFound))
 		return
 	}
+	if v.handedOver() {
+		s.writePage(w, r, handedOverPage(back))
+		return
+	}
 	if scope, ok := s.asked(r, v); ok {
 		s.askConsent(w, r, v, authorization{scope: scope, returnTo: back, member: v.who.id, prove: proveMerge})
 		return

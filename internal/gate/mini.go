@@ -122,7 +122,7 @@ func (s *Site) inMiniProgram(ctx context.Context, v *Visit) (wechat.App, problem
 	if v.failed {
 		return wechat.App{}, newProblem(codeUnavailable)
 	}
-	if sess == nil || sess.OpenID == "" {
+	if sess == nil || sess.OpenID == "" || sess.HandedOver {
 		return wechat.App{}, newProblem(codeSessionExpired)
 	}
 	app, ok := appOf(s.cfg.MiniPrograms, sess.AppID)

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/limit"
@@ -47,15 +48,19 @@ func (s *Site) mintsNot(r *http.Request, v *Visit, navigation bool) (why string)
 
 // mintAllowed counts one new guest against the limit of his address block.
 func (s *Site) mintAllowed(ctx context.Context, v *Visit) bool {
-	ok, err := s.countGuest(ctx, "mint:"+limit.AddressKey(v.ClientIP))
+	ok, _, err := s.mintLimit(ctx, v)
+	return ok && err == nil
+}
+
+// mintLimit is mintAllowed for whoever can be told to come back.
+func (s *Site) mintLimit(ctx context.Context, v *Visit) (ok bool, wait time.Duration, err error) {
+	ok, wait, err = s.countGuest(ctx, "mint:"+limit.AddressKey(v.ClientIP))
 	if err != nil {
 		s.storeFailed(v, "limit", "counting new guests", err)
-		return false
-	}
-	if !ok {
+	} else if !ok {
 		v.trace.because("no guest id is given: too many have come from his block of addresses (mint_limit)")
 	}
-	return ok
+	return ok, wait, err
 }
 
 // mint makes the visitor a guest: an id in a sealed token, no row anywhere.

@@ -23,6 +23,8 @@ func (s *Site) phonePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case sess != nil && sess.Snapshot:
 		s.writePage(w, r, s.loginPage(v, back, ""))
+	case v.handedOver():
+		s.writePage(w, r, handedOverPage(back))
 	case phoneRefusal(q.Get("code")) != "":
 		s.writePage(w, r, s.phoneRefused(v, back, phoneRefusal(q.Get("code"))))
 	case change && !v.who.member():

@@ -68,6 +68,8 @@ func (s *Site) mayProve(ctx context.Context, v *Visit) problem {
 		return s.loginNeeded(v)
 	case sess.Snapshot:
 		return newProblem(code(account.CodeSnapshot))
+	case v.handedOver():
+		return newProblem(codeHandedOver)
 	case sess.UserID == "" && !s.live(ctx, v):
 		if v.failed {
 			return newProblem(codeUnavailable)

@@ -47,6 +47,7 @@ const (
 	codeMethodNotAllowed code = "method_not_allowed"
 	codeOneAccount       code = "one_account" // there are no two accounts to merge
 	codeTwoWeChats       code = "two_wechats" // one member could not have both
+	codeHandedOver       code = "handed_over" // to be done in the mini program that has handed him over
 )
 
 // newProblem is the one place that maps what went wrong to HTTP.

@@ -47,7 +47,7 @@ func (s *Site) self(ctx context.Context, v *Visit) (account.Self, bool) {
 
 // canBind says whether a tap here would add a WeChat account to a member's.
 func (s *Site) canBind(v *Visit, me account.Self) bool {
-	if !s.canConsent(v) && !s.canScan(v) {
+	if !s.canConsent(v) && !s.canScan(v) && !s.canBindInApp(v) {
 		return false
 	}
 	if s.cfg.Account.Linking == account.ManyUnionIDs {
@@ -59,6 +59,11 @@ func (s *Site) canBind(v *Visit, me account.Self) bool {
 		}
 	}
 	return true
+}
+
+// canBindInApp says whether the visitor is in a mobile app that can ask WeChat.
+func (s *Site) canBindInApp(v *Visit) bool {
+	return v.viaHeader && v.who.channel == channelMobile && len(s.cfg.MobileApps) > 0
 }
 
 // appsOf are the apps in which WeChat knows a member.

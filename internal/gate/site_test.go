@@ -32,6 +32,9 @@ const (
 	testMiniID      = "wx2222222222222222"
 	testOtherMiniID = "wx2222222222222223"
 	testMiniSecret  = "mini program secret"
+
+	testMobileID     = "wx4444444444444444"
+	testMobileSecret = "mobile app secret"
 )
 
 // rig is a whole gateway over real parts: a SQLite file, a memory store, the
@@ -69,6 +72,7 @@ func newRig(t *testing.T, opts ...option) *rig {
 			{ID: testWebsiteID, Secret: testWebsiteSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop", Website: true},
 			{ID: testMiniID, Secret: testMiniSecret, OpenPlatform: "shop", MiniProgram: true},
 			{ID: testOtherMiniID, Secret: testMiniSecret, OpenPlatform: "shop", MiniProgram: true},
+			{ID: testMobileID, Secret: testMobileSecret, OpenPlatform: "shop", Mobile: true},
 		},
 	})
 	t.Cleanup(rg.wechat.Close)

@@ -60,13 +60,8 @@ func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if p.tapped() {
-		info, err := s.WeChat.UserInfo(ctx, s.app(p.Scope), *grant)
-		if err != nil {
-			s.logWeChat("reading the user's data", err)
-			return !errors.Is(err, wechat.ErrScope)
-		}
-		grant.UnionID = info.UnionID
-		return false
+		grant.UnionID, unheard = s.profileUnionID(ctx, s.app(p.Scope), *grant)
+		return unheard
 	}
 	key := "nounionid:" + s.cfg.OfficialAccount.AppID + ":" + grant.OpenID
 	if _, asked, _ := s.logins.Get(ctx, key); asked { // whether he was is no reason to lose him
@@ -84,6 +79,16 @@ func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending)
 		}
 	}
 	return false
+}
+
+// profileUnionID asks for the data of a user who has consented.
+func (s *Site) profileUnionID(ctx context.Context, app wechat.App, grant wechat.Grant) (unionID string, unheard bool) {
+	info, err := s.WeChat.UserInfo(ctx, app, grant)
+	if err != nil {
+		s.logWeChat("reading the user's data", err)
+		return "", !errors.Is(err, wechat.ErrScope)
+	}
+	return info.UnionID, false
 }
 
 // logWeChat logs a failed call, unless the client has said it once for all

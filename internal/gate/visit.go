@@ -67,6 +67,7 @@ const (
 	channelWebsite = "website"
 	channelBrowser = "browser"
 	channelMini    = "mini_program"
+	channelMobile  = "mobile_app"
 )
 
 // Site is the site that received the request.

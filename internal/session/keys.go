@@ -37,6 +37,9 @@ const (
 	TypeTicket
 	// TypeCredential is an access token of WeChat's API, in the Store.
 	TypeCredential
+	// TypeHandoff is a session that a mini program hands to its web-view, in the
+	// Store.
+	TypeHandoff
 	// TypeSessionKey is a mini program's session_key, in the Store.
 	TypeSessionKey
 
@@ -119,6 +122,7 @@ func (t Type) purpose() string {
 		TypeProof:      "wxgate proof",
 		TypeTicket:     "wxgate ticket",
 		TypeCredential: "wxgate credential",
+		TypeHandoff:    "wxgate handoff",
 		TypeSessionKey: "wxgate session key",
 	}[t]
 }

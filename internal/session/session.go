@@ -29,6 +29,12 @@ type Session struct {
 	Snapshot    bool  `json:"p,omitempty"` // WeChat's snapshot page: stored nowhere, cookie without Max-Age
 	ConsentedAt int64 `json:"g,omitempty"` // a consent brought no unionid at this time
 	AskedAt     int64 `json:"q,omitempty"` // a member without a unionid was asked for a consent at this time
+
+	// HandedOver: a mini program has handed its session to the browser in its
+	// web-view, so what WeChat proved it has proved elsewhere.
+	HandedOver bool   `json:"h,omitempty"`
+	Left       string `json:"w,omitempty"` // the guest that this browser was before that
+	LeftBorn   int64  `json:"v,omitempty"`
 }
 
 // Line names a session through its rotations, so that what is bound to it

@@ -19,7 +19,7 @@ func NewID() string { return rand.Text() }
 // is longer than that, or when one of its ids is not UTF-8: JSON would replace
 // the odd bytes, and two ids would become one.
 func (k *Keys) SealSession(s *Session) (string, error) {
-	for _, id := range []string{s.ID, s.Root, s.UserID, s.Kind, s.Channel, s.AMR, s.AppID, s.OpenID, s.UnionID} {
+	for _, id := range []string{s.ID, s.Root, s.UserID, s.Kind, s.Channel, s.AMR, s.AppID, s.OpenID, s.UnionID, s.Left} {
 		if !utf8.ValidString(id) {
 			return "", fmt.Errorf("sealing session: a value is not UTF-8")
 		}
