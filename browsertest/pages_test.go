@@ -263,12 +263,12 @@ func shops() map[string]struct {
 		setting setting
 		views   []view
 	}{
-		"official account": {setting{official + "first_login wechat\n", login + "login /orders\n"}, wechatPages()},
-		"phones":           {setting{official + website + smsByWebhook + "first_login wechat\n", login + "phone /orders\n" + brand}, phonePages()},
-		"accounts":         {setting{official + website + smsByWebhook + "first_login wechat\n", login}, accountPages()},
-		"mini program":     {setting{official + "mini_program " + miniProgramID + " mini-secret\n", login}, miniProgramPages()},
-		"web-view":         {setting{official + "mini_program " + miniProgramID + " mini-secret\n" + smsByWebhook + "first_login wechat\n", login}, miniPages()},
-		"website":          {setting{website + "first_login wechat\n", login}, websitePages()},
+		"official account": {setting{app: official + "first_login wechat\n", site: login + "login /orders\n"}, wechatPages()},
+		"phones":           {setting{app: official + website + smsByWebhook + "first_login wechat\n", site: login + "phone /orders\n" + brand}, phonePages()},
+		"accounts":         {setting{app: official + website + smsByWebhook + "first_login wechat\n", site: login}, accountPages()},
+		"mini program":     {setting{app: official + "mini_program " + miniProgramID + " mini-secret\n", site: login}, miniProgramPages()},
+		"web-view":         {setting{app: official + "mini_program " + miniProgramID + " mini-secret\n" + smsByWebhook + "first_login wechat\n", site: login}, miniPages()},
+		"website":          {setting{app: website + "first_login wechat\n", site: login}, websitePages()},
 	}
 }
 

@@ -36,8 +36,9 @@ const (
 
 // setting is what worlds differ in.
 type setting struct {
-	app  string // lines of the global option
-	site string // lines of the directive
+	app    string // lines of the global option
+	site   string // lines of the directive
+	routes string // lines of the site beside the shop
 }
 
 // world is the gateway's own process in front of a shop, with a pretend WeChat
@@ -83,7 +84,7 @@ func newWorld(t *testing.T, s setting) *world {
 	config := strings.NewReplacer(
 		"BASE", w.base, "OTHER", "https://other.test:"+port, "PLATFORM", w.platform, "DIR", w.dir, "API", w.wechat.URL,
 		"SHOP", strings.TrimPrefix(shopServer.URL, "http://"),
-		"\t\tAPP\n", s.app, "\t\tSITE\n", s.site,
+		"\t\tAPP\n", s.app, "\t\tSITE\n", s.site, "\tROUTES\n", s.routes,
 		"PHONES", phones.URL, "LOGO", logo,
 	)
 	// Twice: the settings name places too.
@@ -124,6 +125,7 @@ BASE, OTHER {
 		public /static/* /favicon.ico
 		SITE
 	}
+	ROUTES
 	reverse_proxy SHOP
 }
 

@@ -9,9 +9,12 @@ const memory = sessionStorage
 /** Whether a request may lead away. After it has, the visitor has to do something first. */
 let may = true
 
+/** Where the visitor is. Logins that came by WeChat leave an empty fragment. */
+const at = () => location.href.replace(/#$/, '')
+
 function leave(answer: any, url: string): void {
   if (!may || answer.type !== 'urn:wxgate:problem:login_required') return
-  const here = location.href
+  const here = at()
   const to = new URL(answer.login_url, url)
   // Nobody else whom the page asks for something may lead it away.
   if (to.origin !== gateway) return
@@ -48,7 +51,7 @@ for (const event of ['mousedown', 'touchstart', 'keydown']) addEventListener(eve
 if (memory.wxgate) {
   const [href, top] = JSON.parse(memory.wxgate)
   delete memory.wxgate
-  if (href === location.href) {
+  if (href === at()) {
     may = false
     // The page may become long enough only by and by. Whoever does something
     // himself is not moved any more.
