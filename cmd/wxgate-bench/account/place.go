@@ -109,6 +109,7 @@ func (p *place) accounts(ctx context.Context, people int) (*accounts, error) {
 	if a.driver, err = p.open(databaseURL); err != nil {
 		return nil, err
 	}
+	a.driver.SetMaxIdleConns(crowd)
 	began := time.Now()
 	if err := p.fill(ctx, a.driver, people); err != nil {
 		return nil, fmt.Errorf("filling a database: %w", err)
@@ -129,6 +130,10 @@ func (p *place) bare(ctx context.Context) (*accounts, error) {
 	db, err := p.open(databaseURL)
 	if err != nil {
 		return nil, err
+	}
+	db.SetMaxIdleConns(crowd)
+	if p.server == nil {
+		db.SetMaxOpenConns(1) // a crowd waits here more cheaply than in SQLite
 	}
 	_, err = db.ExecContext(ctx, `CREATE TABLE bare (id VARCHAR(64) PRIMARY KEY, kind VARCHAR(64) NOT NULL, created BIGINT NOT NULL)`)
 	return &accounts{driver: db}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -20,6 +21,8 @@ type contender struct {
 	name string
 	ops  int // of a turn
 	op   func(ctx context.Context) error
+	// crowd is how many at once; 0: one after the other.
+	crowd int
 
 	done      int
 	wall, cpu time.Duration // cpu is that of this process alone
@@ -36,8 +39,15 @@ const (
 	insertBare
 	linkSmall
 	linkLarge
+	selectCrowd
+	knownCrowd
+	insertCrowd
+	linkCrowd
 	contenderCount
 )
+
+// crowd is how many visitors a crowd has.
+const crowd = 8
 
 func (p *place) contenders(o options, small, large, bare *accounts) (all [contenderCount]*contender, err error) {
 	all[knownSmall] = &contender{name: "known openid, small", ops: o.reads, op: small.known}
@@ -61,6 +71,11 @@ func (p *place) contenders(o options, small, large, bare *accounts) (all [conten
 		_, err := insert.ExecContext(ctx, wechatID("b", rand.Int()), "guest", time.Now().UnixMilli())
 		return err
 	}}
+	for i, one := range map[int]*contender{
+		selectCrowd: all[selectSmall], knownCrowd: all[knownSmall], insertCrowd: all[insertBare], linkCrowd: all[linkSmall],
+	} {
+		all[i] = &contender{name: one.name + ", crowd", ops: one.ops / crowd * crowd, op: one.op, crowd: crowd}
+	}
 	return all, err
 }
 
@@ -141,10 +156,8 @@ func (c *contender) turn(ctx context.Context, counts bool) error {
 	ctx, cancel := context.WithCancel(ctx) // as a request's is
 	defer cancel()
 	cpu, began := processCPU(), time.Now()
-	for range c.ops {
-		if err := c.op(ctx); err != nil {
-			return err
-		}
+	if err := c.all(ctx); err != nil {
+		return err
 	}
 	if counts {
 		c.done += c.ops
@@ -152,6 +165,28 @@ func (c *contender) turn(ctx context.Context, counts bool) error {
 		c.cpu += processCPU() - cpu
 	}
 	return nil
+}
+
+// all does the operations of a turn.
+func (c *contender) all(ctx context.Context) error {
+	visitors := max(c.crowd, 1)
+	failed := make(chan error, visitors)
+	for range visitors {
+		go func() {
+			for range c.ops / visitors {
+				if err := c.op(ctx); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	var errs []error
+	for range visitors {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
 }
 
 func processCPU() time.Duration {
@@ -165,9 +200,9 @@ func (c *contender) cpuEach() time.Duration { return c.cpu / time.Duration(c.don
 
 // report prints what was measured, and says whether the bounds hold.
 func report(engine string, all [contenderCount]*contender) (held bool) {
-	fmt.Printf("\n%-24s %12s %12s\n", engine, "each", "CPU of ours")
+	fmt.Printf("\n%-26s %12s %12s\n", engine, "each", "CPU of ours")
 	for _, c := range all {
-		fmt.Printf("%-24s %12v %12v\n", c.name, c.each().Round(100*time.Nanosecond), c.cpuEach().Round(100*time.Nanosecond))
+		fmt.Printf("%-26s %12v %12v\n", c.name, c.each().Round(100*time.Nanosecond), c.cpuEach().Round(100*time.Nanosecond))
 	}
 	held = true
 	for _, b := range []struct {
@@ -179,6 +214,8 @@ func report(engine string, all [contenderCount]*contender) (held bool) {
 		{"rate: known openid / bare SELECT, large", selectLarge, knownLarge, 0.8, 0},
 		{"rate: new visitor / bare INSERT, small", insertBare, linkSmall, 0.6, 0},
 		{"rate: new visitor / bare INSERT, large", insertBare, linkLarge, 0.6, 0},
+		{"rate: known openid / bare SELECT, crowd", selectCrowd, knownCrowd, 0, 0},
+		{"rate: new visitor / bare INSERT, crowd", insertCrowd, linkCrowd, 0, 0},
 		{"cost: known openid, large / small", knownLarge, knownSmall, 0, 1.3},
 		{"cost: session, large / small", sessionLarge, sessionSmall, 0, 1.3},
 		{"cost: bare SELECT, large / small, to compare", selectLarge, selectSmall, 0, 0},
