@@ -52,7 +52,7 @@ type adminRoute struct {
 
 // adminRoutes lists everything that can be asked for.
 func adminRoutes() []adminRoute {
-	return slices.Concat(userRoutes(), listRoutes(), webhookRoutes(), appRoutes(), keyRoutes(), transferRoutes(), explainRoutes())
+	return slices.Concat(userRoutes(), listRoutes(), webhookRoutes(), appRoutes(), keyRoutes(), transferRoutes(), explainRoutes(), doctorRoutes())
 }
 
 // Routes implements caddy.AdminRouter.

@@ -34,7 +34,9 @@ Exit codes:
   3  nobody, or nothing, is found
   4  the gateway cannot be reached
   5  refused: by a rule for accounts, or because it was not confirmed
-  6  done in part: something of an import was left out`,
+  6  done in part: something of an import was left out
+  7  the doctor warns
+  8  the doctor has found what is wrong`,
 		CobraFunc: addCommands,
 	})
 }
@@ -48,6 +50,8 @@ const (
 	exitUnreachable = 4
 	exitRefused     = 5
 	exitPartly      = 6
+	exitWarnings    = 7
+	exitErrors      = 8
 )
 
 // Args puts the word `wxgate` in front of our commands, for a Caddy that is
@@ -75,7 +79,7 @@ func addCommands(top *cobra.Command) {
 	flags.DurationVar(&o.timeout, "timeout", adminTimeout, "how long to wait for an answer")
 	group(top)
 	top.AddCommand(userCommands(o), conflictCommands(o), eventCommands(o), operationCommands(o), appCommands(o), keyCommands(o), reportCommands(o),
-		importCommand(o), exportCommand(o), repairCommand(o), explainCommand(o))
+		importCommand(o), exportCommand(o), repairCommand(o), explainCommand(o), doctorCommand(o))
 	top.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, usageError(err.Error())) })
 	top.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd) })
 }
@@ -172,6 +176,10 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, errLeftOut):
 		return exitPartly
+	case errors.Is(err, errWarnings):
+		return exitWarnings
+	case errors.Is(err, errErrors):
+		return exitErrors
 	case !errors.As(err, &p):
 		return exitFailed
 	}

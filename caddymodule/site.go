@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -333,8 +332,7 @@ func (h *Handler) checkSandbox(app *App) error {
 	if err != nil || u.Scheme != "https" {
 		return nil
 	}
-	host := u.Hostname()
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if isLoopback(u.Hostname()) {
 		return nil
 	}
 	if real {

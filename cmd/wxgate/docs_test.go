@@ -27,7 +27,8 @@ func TestCommandsOfTheDocumentation(t *testing.T) {
 			g.write("customers.csv", "id,mobile,openid,unionid,registered\n42,13700137000,o-sun,u-sun,1714521600\n43,,o-qian,,\n")
 			for _, command := range commands {
 				ran++
-				if got := g.shell(command); got.code != 0 {
+				warns := command == "wxgate doctor" // of the pretend WeChat
+				if got := g.shell(command); got.code != 0 && !(warns && got.code == 7) {
 					t.Errorf("%s: exit %d\n%s%s", command, got.code, got.out, got.err)
 				}
 			}
