@@ -46,6 +46,10 @@ func (up checkup) weChatApp(ctx context.Context, kind string, o *WeChatApp) []fi
 	return all
 }
 
+// enoughPeople is of how many without a unionid it can be said that none ever
+// comes: of who has neither followed nor consented WeChat tells none.
+const enoughPeople = 20
+
 // unionIDs looks whether WeChat tells unionids for an app, by what it has told
 // so far.
 func (up checkup) unionIDs(ctx context.Context, o *WeChatApp) finding {
@@ -60,6 +64,8 @@ func (up checkup) unionIDs(ctx context.Context, o *WeChatApp) finding {
 		f.Advice = "If the app is bound to an Open Platform account by now, take `unionid none` away."
 	case n.Known == 0 && n.Unknown == 0:
 		f.State, f.Text = stateUnknown, "nobody has come by this app yet"
+	case n.Known == 0 && n.Unknown < enoughPeople:
+		f.State, f.Text = stateUnknown, fmt.Sprintf("WeChat has told no unionid of %d people, who may neither have followed nor consented", n.Unknown)
 	case n.Known == 0:
 		f.State, f.Text = stateError, fmt.Sprintf("WeChat has told no unionid of any of %d people", n.Unknown)
 		f.Advice = bind

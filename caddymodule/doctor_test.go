@@ -138,7 +138,13 @@ func TestDoctorSaysThatNoUnionIDComes(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	rg.inWeChat(wechattest.Person{Name: "wang", Follower: true}).get("/goods")
-	if all := rg.doctor(rg.caddyfile(s)); !says(all, "unionid", stateError, "no unionid of any of 1 people", "unionid none") {
+	if all := rg.doctor(rg.caddyfile(s)); !says(all, "unionid", stateUnknown, "of 1 people") {
+		t.Errorf("%+v", all)
+	}
+	for i := range enoughPeople {
+		rg.inWeChat(wechattest.Person{Name: fmt.Sprint("visitor ", i), Follower: true}).get("/goods")
+	}
+	if all := rg.doctor(rg.caddyfile(s)); !says(all, "unionid", stateError, "no unionid of any of 21 people", "unionid none") {
 		t.Errorf("%+v", all)
 	}
 }
