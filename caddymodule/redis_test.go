@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/session"
@@ -25,22 +26,70 @@ func TestALoginUnderWayIsKeptInRedis(t *testing.T) {
 			rg := newRig(t)
 			rg.run(setup{app: app, site: "login /me/*"})
 			li := rg.inWeChat(wechattest.Person{Name: "li", Consent: wechattest.Accept})
-			page := li.get("/me/orders")
-			to := li.stay("/wxgate/login?return_to=/me/orders&go=wechat", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
-			if to = li.stay(to.Header.Get("Location")); !strings.Contains(to.Header.Get("Location"), "/wxgate/callback/") {
-				t.Fatalf("after %d at %s he is sent to %s", page.StatusCode, page.Request.URL, to.Header.Get("Location"))
-			}
+			callback := li.beginLogin("/me/orders")
 			stop(t)
 			if n := openDatabases(); n != 0 {
 				t.Errorf("%d shares are left", n)
 			}
 			rg.run(setup{app: app, site: "login /me/*"})
-			got := li.get(to.Header.Get("Location"))
+			got := li.get(callback)
 			if _, kind := rg.told(); (got.Request.URL.Path == "/me/orders" && kind == "member") != want {
 				t.Errorf("he is at %s as %q, %v", got.Request.URL, kind, got.StatusCode)
 			}
 			if strings.Contains(rg.log(), "hush") {
 				t.Error("the log tells the password")
+			}
+		})
+	}
+}
+
+// beginLogin taps the button of the login page and returns where WeChat sends
+// the visitor back to.
+func (d *device) beginLogin(returnTo string) (callback string) {
+	d.rg.t.Helper()
+	d.get(returnTo)
+	to := d.stay("/wxgate/login?go=wechat&return_to="+returnTo, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
+	callback = d.stay(to.Header.Get("Location")).Header.Get("Location")
+	if !strings.Contains(callback, "/wxgate/callback/") {
+		d.rg.t.Fatalf("he is sent to %q", callback)
+	}
+	return callback
+}
+
+// until waits for what servers do by themselves.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for begun := time.Now(); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("not after a minute: %s", what)
+		}
+	}
+}
+
+// TestARedisFailsOver: a login that was under way ends well.
+func TestARedisFailsOver(t *testing.T) {
+	for name, end := range map[string]func(*dbtest.Redis){"stopped": (*dbtest.Redis).Kill, "frozen": (*dbtest.Redis).Freeze} {
+		t.Run(name, func(t *testing.T) {
+			servers := dbtest.StartSentinels(t)
+			rg := newRig(t)
+			rg.run(setup{app: sharing(servers.URL()), site: "login /me/*"})
+			li := rg.inWeChat(wechattest.Person{Name: "li", Consent: wechattest.Accept})
+			callback := li.beginLogin("/me/orders")
+			until(t, "the replica knows the login", func() bool {
+				return servers.Replica.Do(t, "EVAL", `"return #redis.call('KEYS','wxgate:store:state:*')"`, "0") == "1"
+			})
+			end(servers.Master)
+			if got := rg.elsewhere().get("/goods"); got.StatusCode != http.StatusOK {
+				t.Errorf("meanwhile a page is %d", got.StatusCode)
+			}
+			ready := rg.elsewhere()
+			until(t, "the replica is the master", func() bool {
+				return strings.Contains(servers.Replica.Do(t, "INFO", "replication"), "role:master")
+			})
+			until(t, "the gateway has found it", func() bool { return ready.fetch(http.MethodGet, "/wxgate/readyz").body == "ready\n" })
+			got := li.get(callback)
+			if _, kind := rg.told(); got.Request.URL.Path != "/me/orders" || kind != "member" {
+				t.Errorf("he is at %s as %q", got.Request.URL, kind)
 			}
 		})
 	}
@@ -112,7 +161,7 @@ func TestARedisIsGoneForAWhile(t *testing.T) {
 			}
 		}
 		out.end()
-		settles(t, len("ready\n"), func() int { return len(guest.fetch(http.MethodGet, "/wxgate/readyz").body) })
+		until(t, "redis is back", func() bool { return guest.fetch(http.MethodGet, "/wxgate/readyz").body == "ready\n" })
 		next := rg.elsewhere()
 		next.get("/goods")
 		if got := next.askForCode(out.phone); got.StatusCode != http.StatusAccepted {
@@ -155,7 +204,7 @@ func TestUnreachableRedisStopsNobody(t *testing.T) {
 		t.Errorf("without Redis: %d", got.StatusCode)
 	}
 	server.Restart(t)
-	settles(t, http.StatusAccepted, func() int { return guest.askForCode("13800138001").StatusCode })
+	until(t, "codes are sent", func() bool { return guest.askForCode("13800138001").StatusCode == http.StatusAccepted })
 }
 
 // TestReloadsKeepOneRedis: no login in flight is lost, and no connection is

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -146,6 +148,25 @@ func ask(c io.Writer, in *bufio.Reader, args ...string) (string, error) {
 		return string(body), err
 	}
 	return strings.TrimLeft(line, "+:"), err
+}
+
+// ListenTLS lets the server listen on a further port, which only encrypted
+// connections get through, with a certificate and its key in PEM.
+func (r *Redis) ListenTLS(t testing.TB, certificate, key []byte) (port string) {
+	t.Helper()
+	free, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port = strconv.Itoa(free)
+	for name, content := range map[string][]byte{"cert.pem": certificate, "key.pem": key} {
+		if err := os.WriteFile(filepath.Join(r.process.dir, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Do(t, "CONFIG", "SET", "tls-port", port, "tls-auth-clients", "no", "tls-cert-file", "cert.pem", "tls-key-file", "key.pem",
+		"tls-ca-cert-file", "cert.pem")
+	return port
 }
 
 // Close ends the server and removes its folder.

@@ -45,8 +45,8 @@ func newFleet(t *testing.T, opts ...option) *fleet {
 	return f
 }
 
-// instance starts one gateway more. It reads no invalidation log: of what
-// others change it knows what it hears.
+// instance starts one gateway more. It does not read the invalidation log by
+// itself: of what others change it knows what it hears.
 func (f *fleet) instance(database string) *Site {
 	f.t.Helper()
 	db, err := account.Open(f.t.Context(), account.Config{URL: database})
@@ -65,7 +65,7 @@ func (f *fleet) instance(database string) *Site {
 	deps.Accounts, deps.WeChat, deps.Store, deps.Limiter = db, client, redis, limit.NewRedis(redis.Client())
 	deps.Local = &Local{Store: session.NewMemory(session.MemoryConfig{}), Limiter: limit.NewMemory(10_000)}
 	deps.Cache, deps.Live = session.NewCache(16<<20), NewLive(db)
-	deps.Watcher = NewWatcher(silentLog{}, deps.Cache)
+	deps.Watcher = NewWatcher(db.ReadInvalidations(), deps.Cache)
 	db.OnChange(deps.Watcher.Changed)
 	ctx, stop := context.WithCancel(f.t.Context())
 	var sharing sync.WaitGroup
@@ -76,11 +76,6 @@ func (f *fleet) instance(database string) *Site {
 	f.dbs = append(f.dbs, db)
 	return site
 }
-
-// silentLog tells nothing.
-type silentLog struct{}
-
-func (silentLog) Next(context.Context, func(account.Invalidation)) error { return nil }
 
 // listened returns when each instance hears the others.
 func (f *fleet) listened() {
@@ -329,6 +324,19 @@ func TestFleetWithoutRedis(t *testing.T) {
 	if _, kind, _ := f.identityOf(); kind != "guest" {
 		t.Errorf("and is %q", kind)
 	}
+	sess, ok := f.keys.OpenSession(known.cookies()["wxgate"], time.Now())
+	if !ok {
+		t.Fatal("no session")
+	}
+	must(t, f.dbs[1].RevokeSession(t.Context(), sess.ID, time.Now(), time.Now().Add(time.Hour)))
+	for _, s := range f.all { // what nobody could be told stands in the log
+		must(t, s.Watcher.poll(t.Context()))
+	}
+	for range f.all {
+		if got := known.fetch(http.MethodGet, "/wxgate/me"); !strings.Contains(got.body, `"nobody"`) {
+			t.Errorf("who was logged out is %s", got.body)
+		}
+	}
 	f.redis.Thaw()
 	f.until("codes work again", func() bool {
 		return asked.prove(liPhone, f.inbox.last(t).Code).StatusCode != http.StatusServiceUnavailable
@@ -373,7 +381,7 @@ func TestInstancesHearOfEachOther(t *testing.T) {
 // Around a reload, when there are two, and while nobody shares, nothing piles
 // up.
 func TestNewsThatNobodyCarriesIsLeftOut(t *testing.T) {
-	w := NewWatcher(silentLog{}, session.NewCache(0))
+	w := NewWatcher(nil, session.NewCache(0))
 	for range 2 * outboxSize {
 		w.Changed(account.Invalidation{UserID: "1"})
 	}

@@ -2,8 +2,15 @@ package session
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
+	"math/big"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +155,49 @@ func TestPasswordIsGivenAndNotTold(t *testing.T) {
 	if _, _, err := wrong.Get(t.Context(), "a"); err == nil || strings.Contains(err.Error(), "barley") {
 		t.Errorf("a wrong password: %v", err)
 	}
+}
+
+// With rediss the server has to prove who it is.
+func TestEncryptedRedisHasToBeTheRightOne(t *testing.T) {
+	certificate, key := selfSigned(t)
+	server := dbtest.StartRedis(t)
+	port := server.ListenTLS(t, certificate, key)
+	opts, err := parseRedisURL("rediss://127.0.0.1:" + port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := openTest(t, "rediss://127.0.0.1:"+port)
+	if _, _, err := stranger.Get(t.Context(), "a"); err == nil || errors.Is(err, errUnreachable) {
+		t.Errorf("a server that nobody knows: %v", err)
+	}
+	opts.TLSConfig.RootCAs = x509.NewCertPool()
+	opts.TLSConfig.RootCAs.AppendCertsFromPEM(certificate)
+	r := newRedis(opts)
+	t.Cleanup(func() { _ = r.Close() })
+	recovers(t, r)
+	mustGet(t, openTest(t, server.URL()), "back", "1")
+}
+
+// selfSigned makes a certificate for 127.0.0.1 and its key, in PEM.
+func selfSigned(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
 func TestDatabasesOfOneRedisAreApart(t *testing.T) {
