@@ -84,7 +84,8 @@ func TestARedisFailsOver(t *testing.T) {
 			}
 			ready := rg.elsewhere()
 			until(t, "the replica is the master", func() bool {
-				return strings.Contains(servers.Replica.Do(t, "INFO", "replication"), "role:master")
+				info, err := servers.Replica.Ask("INFO", "replication")
+				return err == nil && strings.Contains(info, "role:master")
 			})
 			until(t, "the gateway has found it", func() bool { return ready.fetch(http.MethodGet, "/wxgate/readyz").body == "ready\n" })
 			got := li.get(callback)

@@ -77,7 +77,7 @@ func (r *Redis) run() error {
 		return err
 	}
 	for begun := time.Now(); ; {
-		_, err := r.do("PING")
+		_, err := r.Ask("PING")
 		if err == nil {
 			return nil
 		}
@@ -106,15 +106,16 @@ func (r *Redis) URL() string {
 // Do runs a command and returns the first line of the answer.
 func (r *Redis) Do(t testing.TB, args ...string) string {
 	t.Helper()
-	answer, err := r.do(args...)
+	answer, err := r.Ask(args...)
 	if err != nil {
 		t.Fatalf("%s: %v", strings.Join(args, " "), err)
 	}
 	return answer
 }
 
-// do speaks the protocol of Redis, as far as tests need it.
-func (r *Redis) do(args ...string) (string, error) {
+// Ask is Do where an error is an answer too: a Redis that becomes the master or
+// a replica ends all connections.
+func (r *Redis) Ask(args ...string) (string, error) {
 	c, err := net.DialTimeout("tcp", r.Addr(), 5*time.Second)
 	if err != nil {
 		return "", err

@@ -9,7 +9,7 @@ func TestAKilledRedisComesBackEmpty(t *testing.T) {
 		t.Errorf("it keeps %q", got)
 	}
 	r.Kill()
-	if _, err := r.do("PING"); err == nil {
+	if _, err := r.Ask("PING"); err == nil {
 		t.Error("a killed server answers")
 	}
 	r.Restart(t)
@@ -22,7 +22,7 @@ func TestASentinelPromotesTheReplica(t *testing.T) {
 	s := StartSentinels(t)
 	s.Master.Kill()
 	until(t, "the replica is the master", func() bool {
-		_, err := s.Replica.do("SET", "a", "1")
+		_, err := s.Replica.Ask("SET", "a", "1")
 		return err == nil
 	})
 }
@@ -31,7 +31,7 @@ func TestAClusterServesEverySlot(t *testing.T) {
 	nodes, _ := StartCluster(t)
 	served := 0
 	for _, n := range nodes {
-		if _, err := n.do("SET", "a", "1"); err == nil {
+		if _, err := n.Ask("SET", "a", "1"); err == nil {
 			served++
 		}
 	}
