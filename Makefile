@@ -10,7 +10,7 @@ SHELL := /bin/sh
 # fetches what the clients in sdk are built and tested with.
 DEPS ?= gcc:gcc libc6-dev php-cli:php php-sqlite3 php-mysql php-fpm nodejs:node npm:npm node-mysql \
 	python3-jwt python3-cryptography default-jdk-headless:javac libjackson2-databind-java \
-	postgresql mariadb-server redis-server:redis-server bsdutils:script systemd:systemd-analyze ca-certificates chromium:chromium fonts-noto-cjk
+	postgresql mariadb-server redis-server:redis-server bsdutils:script systemd:systemd-analyze prometheus:promtool ca-certificates chromium:chromium fonts-noto-cjk
 
 FUZZTIME ?= 5s
 

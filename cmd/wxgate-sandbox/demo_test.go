@@ -74,7 +74,7 @@ func (d *demo) caddyfile(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for from, to := range map[string]string{
-		"127.0.0.1:8080": d.gateway, "127.0.0.1:9001": d.wechat, "127.0.0.1:9090": d.shopAddress(), "data/": d.dir + "/",
+		"127.0.0.1:8080": d.gateway, "127.0.0.1:9001": d.wechat, "127.0.0.1:9002": d.shopAddress(), "data/": d.dir + "/",
 	} {
 		if !bytes.Contains(text, []byte(from)) {
 			t.Fatalf("the Caddyfile has no %s", from)

@@ -111,7 +111,7 @@ func parseFlags(name string, args []string, stdout io.Writer) (options, error) {
 	flags.StringVar(&o.browser, "browser", "localhost:8081", "`address` of WeChat's browser; another host than the gateway's, so that it has cookies of its own")
 	flags.StringVar(&o.mini, "mini", "localhost:8082", "`address` of the phone with the shop's mini program")
 	flags.StringVar(&o.webView, "web-view", "localhost:8083", "`address` of the mini program's web-view, of the same host as --mini, so that a frame has cookies")
-	flags.StringVar(&o.shop, "shop", "127.0.0.1:9090", "`address` of the shop, reverse_proxy in the Caddyfile")
+	flags.StringVar(&o.shop, "shop", "127.0.0.1:9002", "`address` of the shop, reverse_proxy in the Caddyfile")
 	if name == "run" {
 		flags.StringVar(&o.gateway, "gateway", "bin/wxgate", "the gateway's `binary`")
 		flags.StringVar(&o.caddyfile, "caddyfile", "Caddyfile", "the gateway's configuration `file`")
