@@ -164,6 +164,15 @@ func (f *fleet) usesMiniProgram() {
 	if got, said := m.tapPhone(); got.StatusCode != http.StatusOK || said.User.Kind != "member" {
 		f.t.Errorf("%d %s", got.StatusCode, got.body)
 	}
+	id, _ := m.shop("/goods")
+	view := f.webViewOf("chen", testMiniID)
+	view.get(m.ticket("/cart"))
+	if seen, _ := view.shownTo("/goods"); seen != id || id == "" {
+		f.t.Errorf("in the web-view %s is %s", id, seen)
+	}
+	if got := m.request(http.MethodPost, "/wxgate/mini/profile", map[string]string{"nickname": "Chen"}); got.StatusCode != http.StatusOK {
+		f.t.Errorf("%d %s", got.StatusCode, got.body)
+	}
 }
 
 // ends waits until the next instance no longer knows a session.
@@ -291,7 +300,7 @@ func TestLimitsHoldOnAllInstancesTogether(t *testing.T) {
 // login where it stays on one instance; and no code is good that cannot be
 // counted.
 func TestFleetWithoutRedis(t *testing.T) {
-	f := newFleet(t)
+	f := newFleet(t, withMini)
 	known, asked := f.wechatBrowser(wechattest.Person{Name: "li"}), f.visitor()
 	known.get("/goods")
 	id, _, _ := f.identityOf()
@@ -307,6 +316,12 @@ func TestFleetWithoutRedis(t *testing.T) {
 	}
 	if got := asked.prove(liPhone, f.inbox.last(t).Code); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
 		t.Errorf("a code is answered with %d %s", got.StatusCode, got.body)
+	}
+	chen := f.miniOf(wechattest.Person{Name: "chen"})
+	chen.login("")
+	if got := chen.request(http.MethodPost, "/wxgate/mini/ticket", map[string]string{"return_to": "/"}); !is(got, http.StatusServiceUnavailable, "unavailable") ||
+		got.Header.Get("Retry-After") == "" {
+		t.Errorf("a hand-off is answered with %d %s", got.StatusCode, got.body)
 	}
 	f.stay.Store(true)
 	wang := f.wechatBrowser(wechattest.Person{Name: "wang", Follower: true})

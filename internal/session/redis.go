@@ -72,7 +72,7 @@ func newRedis(opts *redis.UniversalOptions) *Redis {
 	opts.ContextTimeoutEnabled = true
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.PoolTimeout = time.Second, redisTimeout, redisTimeout, redisTimeout
 	opts.DialerRetries = 1
-	opts.MaxRetries = 2 // after a restart the first calls meet connections that are dead
+	opts.MaxRetries = 2 // a connection may break just now, and a master become a replica
 	r := &Redis{client: redis.NewUniversalClient(opts), channel: fmt.Sprintf("wxgate:news:%d", opts.DB), closed: make(chan struct{})}
 	r.client.AddHook(hook{r})
 	return r

@@ -101,6 +101,16 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// A restart between two calls ends all connections, and nobody notices.
+func TestRestartBetweenCallsIsNoFault(t *testing.T) {
+	server := dbtest.StartRedis(t)
+	r := openTest(t, server.URL())
+	countConcurrently(t, func(ctx context.Context) (bool, error) { return true, r.Ping(ctx) })
+	server.Kill()
+	server.Restart(t)
+	countConcurrently(t, func(ctx context.Context) (bool, error) { return true, r.Ping(ctx) })
+}
+
 func TestRedisThatIsNotThereYet(t *testing.T) {
 	server := dbtest.StartRedis(t)
 	server.Kill()
