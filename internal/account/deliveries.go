@@ -112,13 +112,15 @@ func (db *DB) TakeDeliveries(ctx context.Context, t Taking) (batch DeliveryBatch
 // nothingToTake says that a transaction would be in vain.
 func (db *DB) nothingToTake(ctx context.Context, t Taking) (idle bool, err error) {
 	err = db.retry(ctx, func() error {
-		var others, behind, ready int
+		var others, behind, waiting, ready int
 		err := db.read.QueryRowContext(ctx, `SELECT
 			(SELECT count(*) FROM wxgate_receiver WHERE id = ? AND held_until > ? AND holder <> ?),
 			(SELECT count(*) FROM wxgate_receiver r, wxgate_event_head h WHERE r.id = ? AND r.seq < h.seq),
+			(`+countWaiting+`),
 			(SELECT count(*) FROM (SELECT 1 FROM wxgate_delivery d WHERE `+readyDeliveries+` LIMIT 1) AS e)`,
-			t.ReceiverID, millis(t.Now), t.Holder, t.ReceiverID, t.ReceiverID, millis(t.Now), millis(t.Now)).Scan(&others, &behind, &ready)
-		idle = others > 0 || behind+ready == 0
+			t.ReceiverID, millis(t.Now), t.Holder, t.ReceiverID, t.ReceiverID, t.ReceiverID, millis(t.Now), millis(t.Now)).
+			Scan(&others, &behind, &waiting, &ready)
+		idle = others > 0 || ready == 0 && (behind == 0 || waiting >= maxWaiting)
 		return err
 	})
 	if err != nil {
@@ -127,23 +129,33 @@ func (db *DB) nothingToTake(ctx context.Context, t Taking) (idle bool, err error
 	return idle, nil
 }
 
+// maxWaiting bounds how many events of the feed are deliveries at a time. To
+// look through them takes its time, and a receiver may be away for days.
+const maxWaiting = 10_000
+
+const countWaiting = `SELECT count(*) FROM wxgate_delivery WHERE receiver_id = ? AND parked = 0`
+
 // pullEvents makes deliveries of the next events of the feed.
 func pullEvents(ctx context.Context, tx *sql.Tx, t Taking) error {
+	var waiting int
+	if err := tx.QueryRowContext(ctx, countWaiting, t.ReceiverID).Scan(&waiting); err != nil || waiting >= maxWaiting {
+		return err
+	}
 	var last int64
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM (SELECT e.seq FROM wxgate_event e
 		WHERE e.seq > (SELECT r.seq FROM wxgate_receiver r WHERE r.id = ?) ORDER BY e.seq LIMIT ?) AS p`, t.ReceiverID, t.Limit).Scan(&last)
 	if err != nil || last == 0 {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, insertDeliveries+` WHERE r.id = ? AND e.seq > r.seq AND e.seq <= ?`, t.ReceiverID, last); err != nil {
+	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_delivery (receiver_id, seq, subject, attempts, first_tried, due, parked, said)
+		SELECT r.id, e.seq, e.subject, 0, 0, 0, 0, '' FROM wxgate_receiver r, wxgate_event e
+		WHERE r.id = ? AND e.seq > r.seq AND e.seq <= ?`, t.ReceiverID, last)
+	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE wxgate_receiver SET seq = ? WHERE id = ?`, last, t.ReceiverID)
 	return err
 }
-
-const insertDeliveries = `INSERT INTO wxgate_delivery (receiver_id, seq, subject, attempts, first_tried, due, parked, said)
-	SELECT r.id, e.seq, e.subject, 0, 0, 0, 0, '' FROM wxgate_receiver r, wxgate_event e`
 
 // readDeliveries reads what a clause selects of wxgate_delivery d.
 func readDeliveries(ctx context.Context, q querier, clause string, args ...any) ([]Delivery, error) {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -276,7 +278,11 @@ func TestReplay(t *testing.T) {
 		_, lines = k.take(10)
 		diff(t, "what is behind a place, once more", []string{"U2 2", "U3 3"}, lines)
 		diff(t, "their number", 2, n)
-		diff(t, "recorded", []string{"replay one: ticket 12", "replay one: ticket 12"}, w.operations())
+		far := int64(1000)
+		n, err = db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", After: &far, By: byOperator()})
+		must(t, err)
+		diff(t, "behind a place that is none yet, what waits goes on waiting", 2, n)
+		diff(t, "recorded", []string{"replay one: ticket 12", "replay one: ticket 12", "replay one: ticket 12"}, w.operations())
 
 		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "two", By: byOperator()}); !errors.Is(err, ErrUnknownReceiver) {
 			t.Errorf("an unknown receiver: %v", err)
@@ -284,6 +290,45 @@ func TestReplay(t *testing.T) {
 		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", By: By{Operator: true}}); !errors.Is(err, ErrNoReason) {
 			t.Errorf("without a reason: %v", err)
 		}
+	})
+}
+
+// A receiver that is away for long does not make the deliveries grow without end.
+func TestDeliveriesAreBounded(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "one", "a")
+		must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
+			for n := range 3 {
+				if err := tellIn(t.Context(), tx, fmt.Sprint("U", n), n); err != nil {
+					return err
+				}
+			}
+			// Somebody else's, of which the first is not due yet.
+			var rows []string
+			for n := range maxWaiting - 1 {
+				rows = append(rows, fmt.Sprintf("('one', %d, 'X', 0, 0, %d, 0, '')", -n, millis(k.now.Add(time.Hour))))
+			}
+			for some := range slices.Chunk(rows, 1000) {
+				_, err := tx.ExecContext(t.Context(), `INSERT INTO wxgate_delivery (receiver_id, seq, subject, attempts, first_tried, due, parked, said)
+					VALUES `+strings.Join(some, ", "))
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		batch, lines := k.take(1)
+		diff(t, "the last that there is room for", []string{"U0 0"}, lines)
+		k.back(batch, "U0 0")
+		if batch, lines := k.take(1); batch.Taken || len(lines) > 0 {
+			t.Errorf("there is no room for %v", lines)
+		}
+		k.now = k.now.Add(time.Minute)
+		batch, _ = k.take(1)
+		k.back(batch)
+		_, lines = k.take(1)
+		diff(t, "when there is again", []string{"U1 1"}, lines)
 	})
 }
 

@@ -76,13 +76,14 @@ func (db *DB) ParkedDeliveries(ctx context.Context, receiverID string, after int
 type Replay struct {
 	ReceiverID string
 	// After, if it is given, is a place in the feed: all events behind it are
-	// sent, delivered ones too. Otherwise what was given up is.
+	// sent, delivered ones too. Otherwise what was given up is, and at once what
+	// waits for its next attempt.
 	After *int64
 	By    By
 }
 
-// ReplayDeliveries has a receiver sent what it has missed, and at once what
-// waits for its next attempt. It returns how many events are to be sent now.
+// ReplayDeliveries has a receiver sent what it has missed. It returns how many
+// events wait for it then.
 // Errors: ErrUnknownReceiver, ErrNoReason.
 func (db *DB) ReplayDeliveries(ctx context.Context, r Replay) (n int, err error) {
 	if err := r.By.check(); err != nil {
@@ -99,18 +100,15 @@ func (db *DB) ReplayDeliveries(ctx context.Context, r Replay) (n int, err error)
 			return err
 		}
 		if r.After != nil {
-			err = c.exec(insertDeliveries+` WHERE r.id = ? AND e.seq > ? AND e.seq <= r.seq AND NOT EXISTS (
-				SELECT 1 FROM wxgate_delivery o WHERE o.receiver_id = r.id AND o.seq = e.seq)`, r.ReceiverID, *r.After)
-			if err != nil {
-				return err
-			}
+			err = c.goBack(r.ReceiverID, *r.After)
+		} else {
+			err = c.exec(`UPDATE wxgate_delivery SET attempts = 0, first_tried = 0, due = 0, parked = 0 WHERE receiver_id = ?`, r.ReceiverID)
 		}
-		err = c.exec(`UPDATE wxgate_delivery SET attempts = 0, first_tried = 0, due = 0, parked = 0 WHERE receiver_id = ?
-			AND (parked = 0 OR seq > ?)`, r.ReceiverID, afterOrAll(r.After))
 		if err != nil {
 			return err
 		}
-		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM wxgate_delivery WHERE receiver_id = ? AND parked = 0`, r.ReceiverID).Scan(&n)
+		err = tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM wxgate_delivery WHERE receiver_id = ? AND parked = 0) +
+			(SELECT count(*) FROM wxgate_event e, wxgate_receiver r WHERE r.id = ? AND e.seq > r.seq)`, r.ReceiverID, r.ReceiverID).Scan(&n)
 		if err != nil {
 			return err
 		}
@@ -128,11 +126,12 @@ type replayDetail struct {
 	Events   int    `json:"events"`
 }
 
-func afterOrAll(after *int64) int64 {
-	if after == nil {
-		return 0
+// goBack has a receiver sent everything behind a place in the feed once more.
+func (c *change) goBack(receiverID string, after int64) error {
+	if err := c.exec(`DELETE FROM wxgate_delivery WHERE receiver_id = ? AND seq > ?`, receiverID, after); err != nil {
+		return err
 	}
-	return *after
+	return c.exec(`UPDATE wxgate_receiver SET seq = ? WHERE id = ? AND seq > ?`, after, receiverID, after)
 }
 
 // pruneDeliveries forgets what was parked long ago, and receivers that have not
