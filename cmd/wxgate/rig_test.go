@@ -59,6 +59,7 @@ type gateway struct {
 	databaseAt string // URL
 	wechat     *wechattest.Server
 	log        *logs
+	process    *os.Process
 	ended      <-chan error // of the process
 }
 
@@ -180,7 +181,7 @@ func (g *gateway) begin() {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait(); close(ended) }()
-	g.ended = ended
+	g.process, g.ended = cmd.Process, ended
 	g.t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-ended
@@ -370,16 +371,16 @@ func (s *seeder) giveUp(webhook string) {
 	}
 }
 
-// noMergeSettles keeps user.merge_settled, which comes with time, out of what is
-// compared.
-func (s *seeder) noMergeSettles() {
+// happened moves all events in time. In the future, merges do not become settled
+// while a test runs.
+func (s *seeder) happened(ago time.Duration) {
 	s.t.Helper()
 	db, err := sql.Open("sqlite", strings.TrimPrefix(s.databaseAt, "sqlite:"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(`UPDATE wxgate_event SET time = time + ?`, time.Hour.Milliseconds()); err != nil {
+	if _, err := db.Exec(`UPDATE wxgate_event SET time = time - ?`, ago.Milliseconds()); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -83,7 +83,7 @@ func steady(text string) string {
 		randomID:            strings.Repeat("X", 26),
 		`\b[\w-]{43}(\s|")`: strings.Repeat("K", 43) + "$1", // RFC 7638
 		`\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+08:00`: "2026-01-01 08:00:00 +08:00",
-		`http://127\.0\.0\.1:\d+`:                  "http://wechat.test",
+		`http://127\.0\.0\.1:\d+`:                   "http://wechat.test",
 		`\b20\d\d-\d\d-\d\dT[0-9:.]+Z`:              "2026-01-01T00:00:00Z",
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, same)
@@ -116,7 +116,7 @@ func aDay(s *seeder) {
 	inWeChat.UserID, inWeChat.UserKind, inWeChat.Phone = li, account.Member, "+8613800138000"
 	s.link(inWeChat)
 	s.giveUp("5b0e1c9a7d3f2468")
-	s.noMergeSettles()
+	s.happened(-time.Hour)
 }
 
 // TestTranscripts are what operators see, each on a day of its own.
