@@ -282,6 +282,9 @@ func TestReplay(t *testing.T) {
 		n, err = db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", After: &far, By: byOperator()})
 		must(t, err)
 		diff(t, "behind a place that is none yet, what waits goes on waiting", 2, n)
+		must(t, tell(t.Context(), db, "U4", 4))
+		_, lines = k.take(10)
+		diff(t, "and what comes", []string{"U2 2", "U3 3", "U4 4"}, lines)
 		diff(t, "recorded", []string{"replay one: ticket 12", "replay one: ticket 12", "replay one: ticket 12"}, w.operations())
 
 		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "two", By: byOperator()}); !errors.Is(err, ErrUnknownReceiver) {
@@ -326,6 +329,7 @@ func TestDeliveriesAreBounded(t *testing.T) {
 		}
 		k.now = k.now.Add(time.Minute)
 		batch, _ = k.take(1)
+		diff(t, "while there is none", []string{fmt.Sprint(maxWaiting)}, linesOf(t, db, `SELECT count(*) FROM wxgate_delivery`))
 		k.back(batch)
 		_, lines = k.take(1)
 		diff(t, "when there is again", []string{"U1 1"}, lines)
@@ -374,6 +378,26 @@ func TestUndeliveredEventsAreNotPruned(t *testing.T) {
 		last := now.Add(undeliveredKept + time.Hour)
 		diff(t, "a receiver that is in no configuration", []string(nil), prune(last.Add(EventsKept+time.Hour), false))
 		diff(t, "is forgotten", []string(nil), linesOf(t, db, `SELECT id FROM wxgate_receiver`))
+	})
+}
+
+func TestWhatWasGivenUpIsKeptAsLongAsAnEvent(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "one", "a")
+		must(t, tell(t.Context(), db, "U", 1))
+		batch, _ := k.take(1)
+		k.now = k.now.Add(72 * time.Hour)
+		k.park(batch)
+		for _, tt := range []struct {
+			after time.Duration
+			want  []string
+		}{{EventsKept - time.Hour, []string{"U"}}, {EventsKept + time.Hour, nil}} {
+			at := k.now.Add(tt.after)
+			must(t, db.AddReceiver(t.Context(), Receiver{ID: "one"}, at))
+			must(t, db.Prune(t.Context(), at))
+			diff(t, "after "+tt.after.String(), tt.want, linesOf(t, db, `SELECT subject FROM wxgate_event`))
+		}
 	})
 }
 
