@@ -104,7 +104,6 @@ func (c Config) network() http.Handler {
 	return http.StripPrefix(networkPath, &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(c.Gateway)
-			r.Out.Host = c.Gateway.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
 			for _, name := range []string{"Cookie", "Origin", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User"} {
 				r.Out.Header.Del(name)
