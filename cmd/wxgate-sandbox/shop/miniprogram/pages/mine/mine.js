@@ -42,6 +42,6 @@ Page({
   },
 
   openPage() {
-    wx.navigateTo({ url: '/pages/web/web?path=' + encodeURIComponent('/me/orders') })
+    wx.navigateTo({ url: '/pages/web/web?path=' + encodeURIComponent('/') })
   },
 })
