@@ -343,6 +343,19 @@ func TestMiniChallengeNamesThePhone(t *testing.T) {
 	}
 }
 
+// Its User-Agent is that of WeChat's browser, which could be asked for a consent.
+func TestMiniProgramIsNotAskedForAConsent(t *testing.T) {
+	rg := newRig(t, withMini)
+	rg.wechat.SetApp(wechattest.App{ID: testMiniID, Secret: testMiniSecret, MiniProgram: true}) // tells no unionid
+	li := rg.miniOf(wechattest.Person{Name: "li"})
+	if said := li.login("login"); said.User.Kind != "guest" || said.Code != "phone_required" {
+		t.Errorf("%+v", said)
+	}
+	if got := li.request(http.MethodGet, "/api/me/orders", nil); !is(got, 401, "login_required") || !strings.Contains(got.body, `"need":"phone"`) {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+}
+
 func TestMiniSessionsEnd(t *testing.T) {
 	rg := newRig(t, withMini)
 	li := rg.miniOf(wechattest.Person{Name: "li"})
@@ -407,6 +420,14 @@ func TestCookiesPlayNoPartInMiniPrograms(t *testing.T) {
 	h5.get("/goods")
 	if id, _, _ := rg.identityOf(); id != wang {
 		t.Error("the login in the mini program changed the page's visitor")
+	}
+	chrome := rg.browser(uaChrome)
+	chrome.get("/goods")
+	free, _, _ := rg.identityOf()
+	zhao := rg.miniOf(wechattest.Person{Name: "zhao"})
+	zhao.client.Jar = chrome.client.Jar
+	if said := zhao.login(""); said.User.ID == free {
+		t.Error("the guest of a cookie became the mini program's")
 	}
 	bare := &mini{browser: h5, appID: testMiniID}
 	if got, _ := bare.post("/wxgate/mini/phone", map[string]string{"code": "x"}); !is(got, 401, "session_expired") {

@@ -36,22 +36,38 @@ func clientOf(t *testing.T, cfg wechat.Config) *wechat.Client {
 // answer begins. A code sent like that is spent by the first request, and the
 // repeated one tells an innocent visitor that his code is used.
 func TestCodeIsSentOnceOverDyingConnections(t *testing.T) {
+	for name, spend := range map[string]func(*wechat.Client, string) error{
+		"exchange": func(c *wechat.Client, code string) error {
+			_, err := c.ExchangeCode(t.Context(), shop(), code)
+			return err
+		},
+		"login of a mini program": func(c *wechat.Client, code string) error {
+			_, err := c.Code2Session(t.Context(), mini(), code)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) { sendOnce(t, spend) })
+	}
+}
+
+func sendOnce(t *testing.T, spend func(*wechat.Client, string) error) {
+	t.Helper()
 	var mu sync.Mutex
 	seen := map[string]int{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		code := r.URL.Query().Get("code")
+		code := r.URL.Query().Get("code") + r.URL.Query().Get("js_code")
 		mu.Lock()
 		seen[code]++
 		mu.Unlock()
 		if strings.HasPrefix(code, "dies") {
 			panic(http.ErrAbortHandler) // closes the connection without an answer
 		}
-		io.WriteString(w, `{"access_token":"t","openid":"o1","scope":"snsapi_base"}`)
+		io.WriteString(w, `{"access_token":"t","openid":"o1","scope":"snsapi_base","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`)
 	}))
 	defer server.Close()
 	c := clientOf(t, wechat.Config{API: server.URL})
 	for _, code := range []string{"warms1", "dies1", "warms2", "warms3", "dies2"} {
-		_, err := c.ExchangeCode(t.Context(), shop(), code)
+		err := spend(c, code)
 		if strings.HasPrefix(code, "dies") {
 			wantError(t, err, wechat.ErrUnavailable)
 		} else if err != nil {
@@ -205,7 +221,9 @@ func TestNothingSecretInErrorsAndLogs(t *testing.T) {
 			_, _, follower := c.Follower(t.Context(), shop(), openID)
 			_, followers := c.Followers(t.Context(), shop(), []string{openID})
 			_, _, page := c.FollowerPage(t.Context(), shop(), openID)
-			for _, err := range []error{exchange, profile, follower, followers, page} {
+			_, login := c.Code2Session(t.Context(), shop(), code)
+			_, phone := c.PhoneNumber(t.Context(), wechat.Owner{App: shop(), OpenID: openID}, code)
+			for _, err := range []error{exchange, profile, follower, followers, page, login, phone} {
 				if err == nil {
 					t.Fatal("a call succeeds")
 				}
@@ -213,7 +231,7 @@ func TestNothingSecretInErrorsAndLogs(t *testing.T) {
 			}
 			text := fmt.Sprintf("%s %v %+v %#v %s %v", log, shop(), grant, grant, wechat.Profile{Nickname: token}, exchange)
 			text = strings.NewReplacer(
-				string(wechattest.ExchangeCode), "", string(wechattest.UserInfo), "").Replace(text) // the name of a call
+				string(wechattest.ExchangeCode), "", string(wechattest.UserInfo), "", string(wechattest.Code2Session), "").Replace(text) // the name of a call
 			for _, s := range secrets {
 				if strings.Contains(text, s) {
 					t.Errorf("%q is in:\n%s", s, text)
