@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Change, Gateway, PhoneEvent } from '@wxgate/miniprogram'
-import { createGateway, type Phone } from './phone'
+import { APPID, createGateway, type Phone } from './phone'
 import { inWorld } from './world'
 
 type Answer = { user: string; kind: string; code?: string }
@@ -230,4 +230,27 @@ inWorld('a logout without a network fails, and nothing has changed', async (worl
   phone.offline = true
   await assert.rejects(gateway.logout(), { code: 'network' })
   assert.equal(gateway.user()!.id, member.id)
+})
+
+inWorld('a page in a web-view is opened as the same person', async (world) => {
+  const phone = world.phone('li')
+  const gateway = phone.launch()
+  const url = await gateway.webviewUrl('/cart?from=mini')
+  assert.ok(url.startsWith(world.base + '/wxgate/handoff?'), url)
+  assert.ok(!url.includes(gateway.user()!.id!))
+  const headers = { 'User-Agent': `Mozilla/5.0 (iPhone) MicroMessenger/8.0.31 miniProgram/${APPID}`, 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document', Accept: 'text/html' }
+  const opened = await fetch(url, { headers, redirect: 'manual' })
+  assert.equal(opened.headers.get('location'), '/cart?from=mini')
+  const cookie = opened.headers.getSetCookie().map((set) => set.split(';')[0]).join('; ')
+  await fetch(world.base + '/cart', { headers: { ...headers, cookie }, redirect: 'manual' })
+  assert.equal(world.seen.at(-1)!.user, gateway.user()!.id)
+  assert.notEqual((await gateway.webviewUrl('/cart')), url)
+})
+
+inWorld('a session that has expired does not keep a web-view from opening', async (world) => {
+  const phone = world.phone('li')
+  const before = await phone.launch().ready()
+  await world.revoke(before.id!)
+  assert.ok((await phone.launch().webviewUrl('/')).includes('/wxgate/handoff?'))
+  assert.equal(phone.logins, 2)
 })
