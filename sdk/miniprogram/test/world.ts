@@ -73,7 +73,7 @@ http://SITE {
 
 /** A test in a world of its own. */
 export function inWorld(name: string, story: (world: World) => Promise<void>, firstLogin?: 'wechat' | 'wechat_phone'): void {
-  test(name, async (t) => {
+  test(name, { timeout: 2 * PATIENCE }, async (t) => {
     const world = await startWorld(firstLogin)
     t.after(() => world.stop())
     await story(world)
