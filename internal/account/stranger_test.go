@@ -190,3 +190,24 @@ func TestAScriptForMySQLTakesOnlyWhatItCanWrite(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatGoesTogetherLeavesNoTransactionBehind(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{})
+		user := write{`INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES (?, 'guest', 0, 0)`, []any{"V1"}}
+		for range 2 * maxConnections {
+			if err := w.db.together(t.Context(), []write{user, user}); err == nil {
+				t.Fatal("a user was stored twice")
+			}
+		}
+		must(t, w.db.together(t.Context(), []write{user}))
+		diff(t, "stored", []string{"V1"}, w.lines(`SELECT id FROM wxgate_user`))
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := w.db.together(ctx, []write{user}); err == nil {
+			t.Error("it ran though nobody waits for it")
+		}
+		w.exec(`DELETE FROM wxgate_user WHERE id = 'V1'`) // nobody has it locked
+	})
+}

@@ -47,10 +47,19 @@ func (c *conn) together(ctx context.Context, writes []write) error {
 	}
 	for _, w := range writes {
 		if err := c.run(ctx, w); err != nil {
-			return errors.Join(err, tx.Rollback())
+			return endedBy(err, tx.Rollback())
 		}
 	}
-	return tx.Commit()
+	return endedBy(nil, tx.Commit())
+}
+
+// endedBy is the error of statements whose transaction was ended. Where that
+// failed, it ends with the connection.
+func endedBy(err, failed error) error {
+	if failed != nil {
+		return errors.Join(err, failed, driver.ErrBadConn)
+	}
+	return err
 }
 
 func (c *conn) run(ctx context.Context, w write) error {
@@ -91,10 +100,8 @@ func sendMySQL(ctx context.Context, c *conn, writes []write) error {
 	if _, err = exec(ctx, script, nil); err == nil {
 		return nil
 	}
-	if _, failed := exec(ctx, "ROLLBACK", nil); failed != nil {
-		return errors.Join(err, driver.ErrBadConn) // the transaction ends with the connection
-	}
-	return err
+	_, failed := exec(ctx, "ROLLBACK", nil)
+	return endedBy(err, failed)
 }
 
 // mysqlScript writes the values of statements into them: texts as hexadecimal
