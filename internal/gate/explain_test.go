@@ -146,6 +146,10 @@ func TestExplanationShowsHeaders(t *testing.T) {
 	if s := got.Session; s.UserID != id || s.Kind != "member" || s.Via != "cookie" || !s.HasUnion || s.AppID != testAppID || s.Expires.Before(time.Now()) {
 		t.Errorf("session %+v", s)
 	}
+	stranger := rg.explain(rg.browser(uaDesktop).asks("/goods"))
+	if want := (HeaderReport{"X-User-Id", "(new)"}); !slices.Contains(stranger.Added, want) || !stranger.Answer.Session {
+		t.Errorf("a stranger: %+v, %+v", stranger.Added, stranger.Answer)
+	}
 	silent := rg.explain(rg.browser(uaWeChat).asks("/goods"))
 	if !strings.Contains(silent.Answer.Location, "state=REDACTED&") && !strings.Contains(silent.Answer.Location, "state=REDACTED#") {
 		t.Errorf("leads to %s", silent.Answer.Location)

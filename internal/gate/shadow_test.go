@@ -183,7 +183,7 @@ func TestShareOfVisitorsIsInTheShadow(t *testing.T) {
 		if first != "" {
 			told++
 			// Another address and another browser's name make another hash.
-			b.ua = uaChrome
+			b.ua = fmt.Sprintf("%s visitor/%d", uaChrome, i)
 		}
 		b.get("/goods")
 		if again := rg.last().Header.Get("X-User-ID"); again != first {
