@@ -119,6 +119,24 @@ inWorld('a gateway that refuses every session is asked for another only now and 
   }
 })
 
+inWorld('a gateway that refuses every session, slowly: no request is sent a third time', async (world) => {
+  const phone = world.phone('li')
+  await phone.launch().ready()
+  let now = Date.now()
+  phone.answer = (path) => {
+    if (path !== '/page' || phone.sent.length > 4) return undefined
+    now += 60_000 // so that another login would be due
+    return refused
+  }
+  const clock = mock.method(Date, 'now', () => now)
+  try {
+    assert.equal((await phone.launch().request({ url: '/page' })).statusCode, 401)
+    assert.deepEqual(phone.sent, ['GET /page', 'GET /page'])
+  } finally {
+    clock.mock.restore()
+  }
+})
+
 inWorld('an upload with an expired session is sent again from its start', async (world) => {
   const phone = await expired(world)
   const photo = Buffer.alloc(300_000, 'x')
