@@ -43,7 +43,7 @@ func newDemo(t *testing.T, changes ...string) *demo {
 		t.Fatal(err)
 	}
 	config := strings.NewReplacer(append(changes,
-		":8080", ":"+port["gateway"], ":9001", ":"+port["wechat"], ":9090", ":"+port["shop"], "data/", dir+"/",
+		":8080", ":"+port["gateway"], ":9001", ":"+port["wechat"], ":9002", ":"+port["shop"], "data/", dir+"/",
 	)...).Replace(string(text))
 	if err := os.WriteFile(filepath.Join(dir, "Caddyfile"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
