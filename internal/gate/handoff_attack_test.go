@@ -34,6 +34,12 @@ func TestForeignTicketIsBurntElsewhere(t *testing.T) {
 			if got.Request.URL.Path != "/goods" || after != before || after == attacker {
 				t.Errorf("at %s; %s became %s, mallory is %s", got.Request.URL, before, after, attacker)
 			}
+			fresh := rg.browser(ua) // nobody has been here before
+			fresh.person = "li"
+			fresh.get(mallory.ticket("/goods"))
+			if id, _ := fresh.shownTo("/goods"); id == attacker {
+				t.Error("a browser without a session became mallory")
+			}
 			own := rg.webViewOf("mallory", testMiniID)
 			own.get(u)
 			if id, _ := own.shownTo("/goods"); id == attacker {
@@ -78,7 +84,9 @@ func TestForeignTicketGetsNothingOfTheVictim(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rg := newPhoneRig(t, withMini, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChat })
+			rg := newPhoneRig(t, withMini, func(c *Config) {
+				c.Account.FirstLogin, c.Headers.OpenID = account.FirstLoginWeChat, "X-Openid"
+			})
 			mallory := rg.miniOf(wechattest.Person{Name: "mallory"})
 			attacker := mallory.login("").User.ID
 			rg.wechat.AddPerson(wechattest.Person{Name: "li", Consent: wechattest.Accept})
@@ -96,6 +104,9 @@ func TestForeignTicketGetsNothingOfTheVictim(t *testing.T) {
 			member, kind := view.shownTo("/goods")
 			if kind != "member" || rg.last().Header.Get("X-User-Previous-ID") != ordered {
 				t.Errorf("li is the %s %s, who was %q; want %s", kind, member, rg.last().Header.Get("X-User-Previous-ID"), ordered)
+			}
+			if rg.last().Header.Get("X-Openid") == rg.wechat.OpenID("mallory", testMiniID) {
+				t.Error("the shop is told mallory's openid of li")
 			}
 			again := rg.miniOf(wechattest.Person{Name: "mallory"})
 			again.login("login")
