@@ -66,7 +66,9 @@ func installMariaDB(durable bool) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=16M"}
+	// Temporary tables are named after a process, and two of them may have one
+	// number where each has processes of its own and all share a folder.
+	options := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + p.dir, "--innodb-log-file-size=16M"}
 	p.args = append([]string{"mariadbd"}, append(options, "--socket="+filepath.Join(p.dir, "socket"), "--pid-file="+filepath.Join(data, "pid"),
 		"--bind-address=127.0.0.1", "--port="+strconv.Itoa(p.port), "--max-connections=300", "--skip-name-resolve",
 		"--init-file="+initial, "--default-time-zone=+08:00")...)
