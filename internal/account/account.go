@@ -117,6 +117,10 @@ type Input struct {
 	// SessionUnionID is the unionid WeChat proved for this session.
 	SessionUnionID string
 
+	// HandedOver says that another program has handed the session over, and that
+	// nothing proves that whoever is here is who was there.
+	HandedOver bool
+
 	// Phone is the number that was verified in this very call, as ParsePhone
 	// returns it; empty if none was.
 	Phone Phone

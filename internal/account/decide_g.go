@@ -93,7 +93,8 @@ func (d *decider) dropForeignGuest() {
 
 // free says whether a guest stands in no identity and in no visitor row but
 // this openid's. The guest of a visitor row that goes is as free, and so is
-// that of a stand-in which its unionid replaces.
+// that of a stand-in which its unionid replaces. One that was handed over is not,
+// though no row may name him: whoever handed him over has him too.
 func (d *decider) free(u *user) bool {
 	for _, id := range u.unionIDs {
 		if id != d.replaced {
@@ -102,6 +103,9 @@ func (d *decider) free(u *user) bool {
 	}
 	if d.visitor != nil && u.id == d.visitor.id {
 		return true
+	}
+	if d.in.HandedOver && d.guest != nil && u.id == d.guest.id {
+		return false
 	}
 	return !slices.ContainsFunc(u.visits, func(v openID) bool { return v != openID{d.in.AppID, d.in.OpenID} })
 }

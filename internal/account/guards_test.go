@@ -52,6 +52,7 @@ func (in Input) from(app, open string) Input {
 }
 func (in Input) sealed(unionID string) Input { in.SessionUnionID = unionID; return in }
 func (in Input) login() Input                { in.Want = WantLogin; return in }
+func (in Input) handedOver() Input           { in.HandedOver = true; return in }
 func (in Input) outside() Input              { in.Outside, in.InBrowser = true, false; return in }
 
 func (in Input) asGuest() Input          { in.UserKind, in.UserBorn = Guest, birthday(1); return in }
@@ -176,5 +177,27 @@ func TestImportedRowsKeepOldCustomersRecognised(t *testing.T) {
 			"U1, repair_conflict, merged V3>U1, opened", []string{"mp x X U2", "oa x - U1"}},
 		{"G3: the unionid's own guest stays the unionid's", phoneMode(), append(bound, "guest V1 1", "identity web x X V1"),
 			proved("oa", "x", "X").as("V1"), "U1, repair_conflict, opened", nil},
+	})
+}
+
+// Whoever has handed a guest over has him too, so no row comes to name him for
+// somebody else.
+func TestHandedOverGuestIsNotFree(t *testing.T) {
+	runRows(t, []tableRow{
+		{"W11: a new unionid does not take him", phoneMode(),
+			nil, proved("oa", "x", "X").as("V1").from("mp", "m").handedOver(),
+			"V+1, guest_owned_by_other, linked oa/x", []string{"oa x X V+1"}},
+		{"W11: nor does he merge into its guest", phoneMode(),
+			[]string{"guest V2 2", "identity oa x X V2"}, proved("oa", "x", "X").as("V1").from("mp", "m").handedOver(),
+			"V2, guest_owned_by_other", nil},
+		{"N1: an openid does not take him", phoneMode(),
+			nil, at("oa", "x").as("V1").from("mp", "m").handedOver(),
+			"V+1, guest_owned_by_other", []string{"visitor oa x V+1"}},
+		{"N5: he does not come along with a phone", phoneMode(),
+			nil, Input{}.as("V1").from("mp", "m").handedOver().with("P1").outside(),
+			"U+1, guest_owned_by_other, created U+1, phone.bound U+1", nil},
+		{"N2: he whom the openid has is his own", phoneMode(),
+			[]string{"guest V1 1", "visitor oa x V1"}, at("oa", "x").as("V1").from("mp", "m").handedOver(),
+			"V1, guest", nil},
 	})
 }

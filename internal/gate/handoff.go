@@ -212,7 +212,8 @@ func standIn(in account.Input, sess *session.Session) account.Input {
 	in.SessionAppID, in.SessionOpenID, in.SessionUnionID = sess.AppID, sess.OpenID, sess.UnionID
 	if sess.HandedOver {
 		in.SessionUnionID = ""
-		if sess.Kind == kindMember && (in.UnionID == "" || in.UnionID != sess.UnionID) {
+		in.HandedOver = in.UnionID == "" || in.UnionID != sess.UnionID
+		if sess.Kind == kindMember && in.HandedOver {
 			in.UserID, in.UserKind, in.UserBorn = "", account.Nobody, time.Time{}
 		}
 	}
@@ -240,7 +241,7 @@ func (s *Site) fetchLeft(ctx context.Context, v *Visit, in account.Input, out ac
 		return
 	}
 	in.UserID, in.UserKind, in.UserBorn = sess.Left, account.Guest, time.Unix(sess.LeftBorn, 0)
-	in.SessionAppID, in.SessionOpenID, in.SessionUnionID = "", "", ""
+	in.SessionAppID, in.SessionOpenID, in.SessionUnionID, in.HandedOver = "", "", "", false
 	if _, err := s.Accounts.Link(ctx, s.cfg.Account, in); err != nil {
 		s.Metrics.StoreError("database")
 		s.Log.Error("linking what a browser was before it was handed over", "store", "database", "error", err)

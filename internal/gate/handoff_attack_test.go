@@ -161,3 +161,32 @@ func TestConsentInAHandedOverMemberIsHisOwn(t *testing.T) {
 		}
 	}
 }
+
+// Mallory has logged out, so that no row names the guest she is, and hands that
+// guest over. Li, who looks at her page, proves who he is: the guest is not him,
+// and she sees nothing of his.
+func TestHandedOverGuestWithoutRowsIsNobodyElses(t *testing.T) {
+	for name, known := range map[string]bool{"li is new": false, "li has been here": true} {
+		t.Run(name, func(t *testing.T) {
+			rg := newPhoneRig(t, withMini)
+			mallory := rg.miniOf(wechattest.Person{Name: "mallory"})
+			mallory.login("")
+			mallory.request(http.MethodPost, "/wxgate/logout", nil)
+			attacker := mallory.login("").User.ID
+			li := rg.miniOf(wechattest.Person{Name: "li", Consent: wechattest.Accept})
+			if known {
+				li.login("")
+			}
+			view := rg.webViewOf("li", testMiniID)
+			view.get(mallory.ticket("/goods"))
+			view.tapLogin(view.get("/me/orders"))
+			lis, _ := view.shownTo("/goods")
+			if id, _ := mallory.shop("/goods"); id == lis {
+				t.Errorf("mallory, who was %s, is li's guest %s", attacker, lis)
+			}
+			if id := li.login("").User.ID; id != lis || id == attacker {
+				t.Errorf("li is %s, in the web-view %s, mallory was %s", id, lis, attacker)
+			}
+		})
+	}
+}
