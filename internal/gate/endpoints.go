@@ -128,6 +128,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeNotFound))
 		return
 	}
+	if forBearers(path) {
+		v.headerOnly()
+	}
 	serve := e.handler(v.Method)
 	switch {
 	case r.ContentLength > maxBody:
@@ -138,22 +141,24 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 	case serve == nil:
 		w.Header().Set("Allow", e.methods())
 		s.writeProblem(w, r, newProblem(codeMethodNotAllowed))
-	case v.Method == http.MethodPost && s.crossSite(r):
+	case v.Method == http.MethodPost && s.crossSite(r, v):
 		s.writeProblem(w, r, newProblem(codeCrossSite))
-	case v.Method == http.MethodPost && !jsonOrEmpty(r):
+	case v.Method == http.MethodPost && !isJSON(r) && (r.ContentLength != 0 || forBearers(path)):
 		s.writeProblem(w, r, newProblem(codeMalformed))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		if forBearers(path) {
-			v.headerOnly()
-		}
 		s.Identify(r, v, Public)
 		serve(s, w, r, v)
 	}
 }
 
-// crossSite refuses what another site's page makes a browser send.
-func (s *Site) crossSite(r *http.Request) bool {
+// crossSite refuses what another site's page makes a browser send along with
+// its cookie. A session in a header no page can send, nor JSON, without being
+// allowed to; and mini programs on computers say cross-site of all they send.
+func (s *Site) crossSite(r *http.Request, v *Visit) bool {
+	if v.viaHeader {
+		return false
+	}
 	p := http.NewCrossOriginProtection()
 	for _, origin := range append([]string{s.origin()}, s.cfg.ReturnOrigins...) {
 		if err := p.AddTrustedOrigin(origin); err != nil {
@@ -163,10 +168,7 @@ func (s *Site) crossSite(r *http.Request) bool {
 	return p.Check(r) != nil
 }
 
-func jsonOrEmpty(r *http.Request) bool {
-	if r.ContentLength == 0 {
-		return true
-	}
+func isJSON(r *http.Request) bool {
 	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return err == nil && mt == "application/json"
 }

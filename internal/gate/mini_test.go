@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type mini struct {
 	*browser
 	appID string
 	token string
+	adds  http.Header // what its WeChat adds to every request
 }
 
 // miniOf opens a mini program on the phone of a person.
@@ -64,6 +66,7 @@ func (m *mini) request(method, path string, fields map[string]string) answer {
 	if m.token != "" {
 		r.Header.Set("Authorization", "Wxgate "+m.token)
 	}
+	maps.Copy(r.Header, m.adds)
 	got := m.do(r)
 	if t := got.Header.Get("X-Wxgate-Session"); t != "" {
 		m.token = t

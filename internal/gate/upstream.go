@@ -228,7 +228,7 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 	case v.who.member() && v.who.id == said[0]: // some shops say it with every answer
 		s.countWord(wordLogin, wordMet)
 		return false
-	case s.crossSite(l.r):
+	case s.crossSite(l.r, v):
 		// The visitor would shop on the account of whoever made him send it.
 		s.refuseLogin("the shop has logged somebody in at the request of another site")
 		return false
