@@ -91,7 +91,7 @@ func (s *Site) miniTicket(w http.ResponseWriter, r *http.Request, v *Visit) {
 func (s *Site) handoff(w http.ResponseWriter, r *http.Request, v *Visit) {
 	q := v.Sent.Query()
 	switch {
-	case isPrefetch(r), v.Method == http.MethodHead:
+	case isPrefetch(r), v.Method == http.MethodHead, !wantsPage(r): // a picture on a page, say, opens nothing
 		s.writeProblem(w, r, newProblem(codeLoginRequired))
 		return
 	case isNavigation(r) && s.toExternal(w, r, v):
@@ -151,6 +151,9 @@ func (s *Site) takeOver(ctx context.Context, v *Visit, h handover, ticket string
 			return string(codeUnavailable)
 		case h.Session.UserID != "":
 			next.UserID, next.Kind = res.UserID, string(res.Kind)
+			if res.Kind == account.Member && h.Session.Kind != kindMember {
+				next.Born, next.AMR = 0, amrWeChat // as in refresh
+			}
 		}
 	}
 	_, found, err := s.Store.Take(ctx, s.handoffKey(ticket))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
@@ -123,6 +124,23 @@ func TestMemberIsHandedOver(t *testing.T) {
 	}
 }
 
+// His page has made him a member, and the mini program has not asked for anything
+// since: what its ticket makes is a member's session, who was proved by WeChat.
+func TestGuestWhoIsAMemberByNowIsHandedOverAsOne(t *testing.T) {
+	rg := newRig(t, withMini)
+	li := rg.miniOf(wechattest.Person{Name: "li", Consent: wechattest.Accept})
+	li.login("")
+	view := rg.webViewOf("li", testMiniID)
+	view.tapLogin(view.get(li.ticket("/me/orders")))
+	member, _ := view.shownTo("/goods")
+	second := rg.webViewOf("li", testMiniID)
+	second.get(li.ticket("/goods"))
+	sess, ok := rg.keys.OpenSession(second.cookies()["wxgate"], time.Now())
+	if !ok || sess.UserID != member || sess.Kind != kindMember || sess.AMR != amrWeChat {
+		t.Errorf("the session is %+v, of %s", sess, member)
+	}
+}
+
 func TestTicketWorksOnce(t *testing.T) {
 	rg := newRig(t, withMini)
 	li := rg.miniOf(wechattest.Person{Name: "li"})
@@ -172,7 +190,8 @@ func TestTicketsThatAreNone(t *testing.T) {
 	}
 }
 
-// A preview of the page, or a look at its header, leaves the ticket.
+// A preview of the page, or a look at its header, leaves the ticket. So does a
+// picture on another page, which nobody has opened.
 func TestTicketOutlivesAPreview(t *testing.T) {
 	rg := newRig(t, withMini)
 	li := rg.miniOf(wechattest.Person{Name: "li"})
@@ -181,6 +200,19 @@ func TestTicketOutlivesAPreview(t *testing.T) {
 	view := rg.webViewOf("li", testMiniID)
 	view.get(u, func(r *http.Request) { r.Header.Set("Sec-Purpose", "prefetch") })
 	view.get(u, func(r *http.Request) { r.Method = http.MethodHead })
+	view.get(u, func(r *http.Request) {
+		r.Header.Set("Sec-Fetch-Mode", "no-cors")
+		r.Header.Set("Sec-Fetch-Dest", "image")
+	})
+	view.get(u, func(r *http.Request) {
+		for _, name := range []string{"Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-Site"} {
+			r.Header.Del(name)
+		}
+		r.Header.Set("Accept", "image/webp,image/*,*/*;q=0.8")
+	})
+	if view.cookies()["wxgate"] != "" {
+		t.Error("a picture took the session")
+	}
 	view.get(u)
 	if id, _, _ := rg.identityOf(); id != guest {
 		t.Errorf("%s became %s", guest, id)
