@@ -235,3 +235,27 @@ func TestGuestsOffKnowNobodyInAMiniProgram(t *testing.T) {
 		t.Errorf("at a page for members he is a %s", kind)
 	}
 }
+
+// Nobody's session is ended too, and one more login begins another.
+func TestNobodysEndedSessionIsReplaced(t *testing.T) {
+	for name, out := range map[string]bool{"that knew him": false, "that was signed out": true} {
+		t.Run(name, func(t *testing.T) {
+			rg := newPhoneRig(t, withMini, func(c *Config) { c.Account.GuestsOff = true })
+			li := rg.miniOf(liMini())
+			li.login("")
+			if out {
+				li.request(http.MethodPost, "/wxgate/logout", nil)
+				li.login("")
+			}
+			sess, _ := rg.keys.OpenSession(li.token, time.Now())
+			must(t, rg.db.RevokeSession(t.Context(), sess.ID, time.Now(), time.Unix(sess.ExpiresAt, 0)))
+			if got, _ := li.tapPhone(); !is(got, 401, "session_expired") {
+				t.Errorf("ended: %d %s", got.StatusCode, got.body)
+			}
+			li.login("")
+			if got, said := li.tapPhone(); got.StatusCode != http.StatusOK || said.User.Kind != "member" {
+				t.Errorf("after one more login: %d %s", got.StatusCode, got.body)
+			}
+		})
+	}
+}

@@ -236,7 +236,7 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 		s.refuseLogin("the shop has logged somebody in on a snapshot page of WeChat")
 		return false
 	}
-	if sess != nil && !s.confirm(l) {
+	if sess != nil && !s.confirm(context.WithoutCancel(l.r.Context()), v) {
 		s.countWord(wordLogin, wordUnavailable)
 		return false
 	}
@@ -254,13 +254,13 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 // confirm finds out whether a session was ended that Identify could not ask
 // about, or had no need to: what WeChat has proved for it counts only while it
 // lives.
-func (s *Site) confirm(l *listener) bool {
-	v, sess := l.v, l.v.session()
+func (s *Site) confirm(ctx context.Context, v *Visit) bool {
+	sess := v.session()
 	if !v.failed && sess.UserID != "" {
 		return true
 	}
 	v.failed = false
-	res, err := s.current(context.WithoutCancel(l.r.Context()), sess)
+	res, err := s.current(ctx, sess)
 	switch {
 	case errors.Is(err, account.ErrSessionDead):
 		v.sess, v.token = nil, ""
