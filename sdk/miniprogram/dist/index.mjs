@@ -5,6 +5,7 @@ function failure(code2, errMsg, more) {
   return Object.assign(error, more, { code: code2, errMsg });
 }
 function problemOf(data) {
+  if (data instanceof ArrayBuffer) data = textOf(data);
   if (typeof data === "string") {
     try {
       data = JSON.parse(data);
@@ -12,9 +13,12 @@ function problemOf(data) {
       return void 0;
     }
   }
-  if (data === void 0 || data instanceof ArrayBuffer) return null;
+  if (data === void 0) return null;
   const problem = data;
   return problem && String(problem.type).indexOf("urn:wxgate:problem:") === 0 ? problem : void 0;
+}
+function textOf(bytes) {
+  return String.fromCharCode.apply(null, [].slice.call(new Uint8Array(bytes, 0, Math.min(bytes.byteLength, 1e4))));
 }
 function phoneRefusal(detail) {
   const said = detail.errMsg || "getPhoneNumber:fail";
@@ -65,7 +69,7 @@ var PAUSES = [500, 2e3];
 var LOGIN_GAP = 3e3;
 var TIMEOUT = 1e4;
 function open(site) {
-  const s = { site, token: "", user: null, pending: null, since: 0, listeners: [] };
+  const s = { site, token: "", user: null, pending: null, since: 0, logouts: 0, listeners: [] };
   try {
     const kept = site.wx.getStorageSync(keyOf(site));
     if (typeof kept.token === "string") {
@@ -161,6 +165,7 @@ function persist(s, path, data, failed = 0) {
   });
 }
 function call(s, method, path, data, token) {
+  const { logouts } = s;
   return new Promise((resolve, reject) => {
     s.site.wx.request({
       url: s.site.origin + s.site.prefix + path,
@@ -169,13 +174,19 @@ function call(s, method, path, data, token) {
       timeout: TIMEOUT,
       header: withSession({ "content-type": "application/json" }, token),
       success: (res) => {
-        if (res.statusCode < 200 || res.statusCode > 299) return reject(refusal(res));
+        if (res.statusCode < 200 || res.statusCode > 299) {
+          take(s, res.header, token);
+          return reject(refusal(res));
+        }
         const answer = res.data || {};
         const given = answer.session || headerOf(res.header, "x-wxgate-session");
         const user = path === "/me" ? answer : answer.user;
-        if (token === s.token) {
-          s.token = given || token;
+        const left = path === "/logout";
+        if (token === s.token || (left || answer.session) && logouts === s.logouts) {
+          if (left) s.logouts++;
+          s.token = given || s.token;
           if (user) become(s, user);
+          else if (given) keep(s);
         }
         resolve(answer);
       },
@@ -242,8 +253,8 @@ function ready(s, ask) {
   );
 }
 function rise(s, ask) {
-  if (enough(s.user, true)) return Promise.resolve(false);
-  return demand(s, ask, isMember(s.user)).then(() => true);
+  const known = enough(s.user, true) ? refresh(s) : Promise.resolve();
+  return known.then(() => !enough(s.user, true) && demand(s, ask, isMember(s.user)).then(() => true));
 }
 function demand(s, ask, phone) {
   if (enough(s.user, phone)) return Promise.resolve(s.user);
@@ -307,7 +318,11 @@ function connect(s, options) {
     again = false;
   };
   if (usable(s) || !addressed(origin, "", options).own) attempt();
-  else ensure(s).then(attempt, (error) => emit(handle, ["onError", error]));
+  else ensure(s).then(attempt, (error) => {
+    if (options.fail) options.fail(error);
+    if (options.complete) options.complete(error);
+    emit(handle, ["onError", error]);
+  });
   return methodsOf(handle);
 }
 function attach(handle, real, replace) {
@@ -400,7 +415,7 @@ function start(s, ask, name, options, handle) {
     for (const [method, args] of handle.asked) use(handle, method, args);
   };
   if (usable(s) || !addressed(s.site.origin, "", options).own) attempt();
-  else ensure(s).then(attempt, fail);
+  else ensure(s).then(attempt).catch(fail);
 }
 function reasonOf(s, res, token) {
   const problem = problemOf(res.data);

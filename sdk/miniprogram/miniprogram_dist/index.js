@@ -8,6 +8,8 @@ function failure(code2, errMsg, more) {
     return Object.assign(error, more, { code: code2, errMsg: errMsg });
 }
 function problemOf(data) {
+    if (data instanceof ArrayBuffer)
+        data = textOf(data);
     if (typeof data === "string") {
         try {
             data = JSON.parse(data);
@@ -16,10 +18,13 @@ function problemOf(data) {
             return void 0;
         }
     }
-    if (data === void 0 || data instanceof ArrayBuffer)
+    if (data === void 0)
         return null;
     var problem = data;
     return problem && String(problem.type).indexOf("urn:wxgate:problem:") === 0 ? problem : void 0;
+}
+function textOf(bytes) {
+    return String.fromCharCode.apply(null, [].slice.call(new Uint8Array(bytes, 0, Math.min(bytes.byteLength, 1e4))));
 }
 function phoneRefusal(detail) {
     var said = detail.errMsg || "getPhoneNumber:fail";
@@ -79,7 +84,7 @@ var PAUSES = [500, 2e3];
 var LOGIN_GAP = 3e3;
 var TIMEOUT = 1e4;
 function open(site) {
-    var s = { site: site, token: "", user: null, pending: null, since: 0, listeners: [] };
+    var s = { site: site, token: "", user: null, pending: null, since: 0, logouts: 0, listeners: [] };
     try {
         var kept = site.wx.getStorageSync(keyOf(site));
         if (typeof kept.token === "string") {
@@ -178,6 +183,7 @@ function persist(s, path, data, failed) {
     });
 }
 function call(s, method, path, data, token) {
+    var logouts = s.logouts;
     return new Promise(function (resolve, reject) {
         s.site.wx.request({
             url: s.site.origin + s.site.prefix + path,
@@ -186,15 +192,22 @@ function call(s, method, path, data, token) {
             timeout: TIMEOUT,
             header: withSession({ "content-type": "application/json" }, token),
             success: function (res) {
-                if (res.statusCode < 200 || res.statusCode > 299)
+                if (res.statusCode < 200 || res.statusCode > 299) {
+                    take(s, res.header, token);
                     return reject(refusal(res));
+                }
                 var answer = res.data || {};
                 var given = answer.session || headerOf(res.header, "x-wxgate-session");
                 var user = path === "/me" ? answer : answer.user;
-                if (token === s.token) {
-                    s.token = given || token;
+                var left = path === "/logout";
+                if (token === s.token || (left || answer.session) && logouts === s.logouts) {
+                    if (left)
+                        s.logouts++;
+                    s.token = given || s.token;
                     if (user)
                         become(s, user);
+                    else if (given)
+                        keep(s);
                 }
                 resolve(answer);
             },
@@ -264,9 +277,8 @@ function ready(s, ask) {
     });
 }
 function rise(s, ask) {
-    if (enough(s.user, true))
-        return Promise.resolve(false);
-    return demand(s, ask, isMember(s.user)).then(function () { return true; });
+    var known = enough(s.user, true) ? refresh(s) : Promise.resolve();
+    return known.then(function () { return !enough(s.user, true) && demand(s, ask, isMember(s.user)).then(function () { return true; }); });
 }
 function demand(s, ask, phone) {
     if (enough(s.user, phone))
@@ -331,7 +343,13 @@ function connect(s, options) {
     if (usable(s) || !addressed(origin, "", options).own)
         attempt();
     else
-        ensure(s).then(attempt, function (error) { return emit(handle, ["onError", error]); });
+        ensure(s).then(attempt, function (error) {
+            if (options.fail)
+                options.fail(error);
+            if (options.complete)
+                options.complete(error);
+            emit(handle, ["onError", error]);
+        });
     return methodsOf(handle);
 }
 function attach(handle, real, replace) {
@@ -450,7 +468,7 @@ function start(s, ask, name, options, handle) {
     if (usable(s) || !addressed(s.site.origin, "", options).own)
         attempt();
     else
-        ensure(s).then(attempt, fail);
+        ensure(s).then(attempt).catch(fail);
 }
 function reasonOf(s, res, token) {
     var problem = problemOf(res.data);

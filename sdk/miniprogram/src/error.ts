@@ -16,6 +16,7 @@ export function failure(code: string, errMsg: string, more?: Partial<GatewayErro
 
 /** The gateway's own words in an answer: `undefined` if they are somebody else's, `null` if that cannot be seen. */
 export function problemOf(data: unknown): Problem | null | undefined {
+  if (data instanceof ArrayBuffer) data = textOf(data)
   if (typeof data === 'string') {
     try {
       data = JSON.parse(data)
@@ -23,10 +24,15 @@ export function problemOf(data: unknown): Problem | null | undefined {
       return undefined
     }
   }
-  // A file's content, or bytes that nobody has decoded.
-  if (data === undefined || data instanceof ArrayBuffer) return null
+  // The content of a file.
+  if (data === undefined) return null
   const problem = data as Problem | null
   return problem && String(problem.type).indexOf('urn:wxgate:problem:') === 0 ? problem : undefined
+}
+
+/** Reads bytes as far as a problem document may be long. What is beyond ASCII in it is not looked at. */
+function textOf(bytes: ArrayBuffer): string {
+  return String.fromCharCode.apply(null, [].slice.call(new Uint8Array(bytes, 0, Math.min(bytes.byteLength, 1e4))))
 }
 
 /** What a refused phone button says, in codes. */

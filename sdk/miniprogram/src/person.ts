@@ -34,8 +34,9 @@ export function ready(s: Session, ask: Asking): Promise<User> {
  * has got all there is, so that there is an end to it.
  */
 export function rise(s: Session, ask: Asking): Promise<boolean> {
-  if (enough(s.user, true)) return Promise.resolve(false)
-  return demand(s, ask, isMember(s.user)).then(() => true)
+  // What is known of him may be old: somebody may have taken his phone since.
+  const known = enough(s.user, true) ? refresh(s) : Promise.resolve()
+  return known.then(() => !enough(s.user, true) && demand(s, ask, isMember(s.user)).then(() => true))
 }
 
 /** Makes the person a member, asked once for all who want it. */

@@ -12,6 +12,8 @@ export interface Session {
   pending: Promise<Answer> | null
   /** When the last login succeeded, in ms. */
   since: number
+  /** How often the person has logged out. */
+  logouts: number
   listeners: Array<(change: Change) => void>
 }
 
@@ -37,7 +39,7 @@ const TIMEOUT = 10000
 
 /** Opens the session that was kept on the phone, if any. WeChat keeps it apart for each of its users. */
 export function open(site: Site): Session {
-  const s: Session = { site, token: '', user: null, pending: null, since: 0, listeners: [] }
+  const s: Session = { site, token: '', user: null, pending: null, since: 0, logouts: 0, listeners: [] }
   try {
     const kept = site.wx.getStorageSync(keyOf(site)) as Partial<Session>
     if (typeof kept.token === 'string') {
@@ -165,6 +167,7 @@ export function persist(s: Session, path: string, data: object, failed = 0): Pro
 
 /** Calls an endpoint, takes over what it says of the person, and fails with the gateway's code. */
 export function call(s: Session, method: Method, path: string, data: object | undefined, token: string): Promise<Answer> {
+  const { logouts } = s
   return new Promise((resolve, reject) => {
     s.site.wx.request({
       url: s.site.origin + s.site.prefix + path,
@@ -173,14 +176,22 @@ export function call(s: Session, method: Method, path: string, data: object | un
       timeout: TIMEOUT,
       header: withSession({ 'content-type': 'application/json' }, token),
       success: (res) => {
-        if (res.statusCode < 200 || res.statusCode > 299) return reject(refusal(res))
+        if (res.statusCode < 200 || res.statusCode > 299) {
+          take(s, res.header, token)
+          return reject(refusal(res))
+        }
         const answer = (res.data || {}) as Answer
         const given = answer.session || headerOf(res.header, 'x-wxgate-session')
         const user = path === '/me' ? (answer as User) : answer.user
-        // Of answers to older sessions none counts.
-        if (token === s.token) {
-          s.token = given || token
+        const left = path === '/logout'
+        // Of answers to older sessions none counts, but what a login, a phone or a
+        // logout has brought does: the session may only have been renewed meanwhile.
+        // A logout is the last word on all that began before it.
+        if (token === s.token || ((left || answer.session) && logouts === s.logouts)) {
+          if (left) s.logouts++
+          s.token = given || s.token
           if (user) become(s, user)
+          else if (given) keep(s)
         }
         resolve(answer)
       },
@@ -202,7 +213,7 @@ function refusal(res: WechatMiniprogram.RequestSuccessCallbackResult): GatewayEr
   return error
 }
 
-/** Takes over the session that an answer of the shop brings: the person's level has risen, or it was renewed. */
+/** Takes over the session that an answer of the shop, or a refusal, brings: the person's level has risen, or it was renewed. */
 export function take(s: Session, header: WechatMiniprogram.IAnyObject | undefined, token: string): void {
   const given = headerOf(header, 'x-wxgate-session')
   if (!given || token !== s.token) return

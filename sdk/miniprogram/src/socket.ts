@@ -31,7 +31,11 @@ export function connect(s: Session, options: WechatMiniprogram.ConnectSocketOpti
     again = false
   }
   if (usable(s) || !addressed(origin, '', options).own) attempt()
-  else ensure(s).then(attempt, (error) => emit(handle, ['onError', error]))
+  else ensure(s).then(attempt, (error) => {
+    if (options.fail) options.fail(error)
+    if (options.complete) options.complete(error)
+    emit(handle, ['onError', error])
+  })
   return methodsOf(handle)
 }
 

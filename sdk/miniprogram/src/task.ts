@@ -77,7 +77,7 @@ function start(s: Session, ask: Asking, name: Name, options: Call, handle: Handl
     for (const [method, args] of handle.asked) use(handle, method, args)
   }
   if (usable(s) || !addressed(s.site.origin, '', options).own) attempt()
-  else ensure(s).then(attempt, fail)
+  else ensure(s).then(attempt).catch(fail)
 }
 
 /** Says why a request was answered 401: a code of the gateway's, or nothing if it is the shop's answer. */

@@ -181,6 +181,15 @@ inWorld('answers that do not show whose 401 they are: files and bytes', async (w
   assert.equal(phone.logins, 3)
 })
 
+inWorld("the shop's own 401 in bytes is its own: nobody is asked, and nothing is sent again", async (world) => {
+  const phone = world.phone('li')
+  const answer = await phone.launch().request({
+    url: '/orders', method: 'POST', login: true, responseType: 'arraybuffer', header: { Authorization: 'Bearer stale' },
+  })
+  assert.equal(answer.statusCode, 401)
+  assert.deepEqual(phone.sent, ['POST /orders'])
+})
+
 /** Sends a word and returns what comes back, or the error. */
 function talk(task: WechatMiniprogram.SocketTask): Promise<string> {
   return new Promise((resolve) => {
