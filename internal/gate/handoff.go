@@ -239,7 +239,7 @@ func (s *Site) leave(was, next *session.Session) {
 // what has proved who the visitor is has proved it of him too.
 func (s *Site) fetchLeft(ctx context.Context, v *Visit, in account.Input, out account.Outcome) {
 	sess := v.session()
-	if sess == nil || sess.Left == "" || in.OpenID == "" && in.Phone == "" ||
+	if sess == nil || sess.Left == "" || in.OpenID == "" && in.Phone == "" && in.ShopUserID == "" ||
 		refuses(out.Code) && (out.Code != account.CodePhoneRequired || out.UnionID == "") {
 		return
 	}

@@ -82,9 +82,13 @@ func TestForeignTicketGetsNothingOfTheVictim(t *testing.T) {
 				t.Fatalf("%d %s", got.StatusCode, got.body)
 			}
 		},
+		"by the shop's own login": func(rg *phoneRig, view *browser) {
+			rg.says("/login.php", http.StatusOK, "X-Wxgate-Login: U7")
+			view.fetch(http.MethodPost, "/login.php")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rg := newPhoneRig(t, withMini, func(c *Config) {
+			rg := newPhoneRig(t, withMini, listening, func(c *Config) {
 				c.Account.FirstLogin, c.Headers.OpenID = account.FirstLoginWeChat, "X-Openid"
 			})
 			mallory := rg.miniOf(wechattest.Person{Name: "mallory"})
