@@ -425,8 +425,8 @@ function reasonOf(s, res, token) {
 function methodsOf2(handle, name) {
   const methods = {
     abort() {
-      use(handle, "abort", []);
       handle.done("fail", failure("aborted", name + ":fail abort"));
+      use(handle, "abort", []);
     }
   };
   const event = name === "request" ? "ChunkReceived" : "ProgressUpdate";

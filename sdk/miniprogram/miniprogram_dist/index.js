@@ -479,8 +479,8 @@ function reasonOf(s, res, token) {
 function methodsOf2(handle, name) {
     var methods = {
         abort: function () {
-            use(handle, "abort", []);
             handle.done("fail", failure("aborted", name + ":fail abort"));
+            use(handle, "abort", []);
         }
     };
     var event = name === "request" ? "ChunkReceived" : "ProgressUpdate";

@@ -90,8 +90,9 @@ function reasonOf(s: Session, res: Result, token: string): Promise<string> {
 function methodsOf(handle: Handle, name: Name): Record<string, (...args: unknown[]) => void> {
   const methods: Record<string, (...args: unknown[]) => void> = {
     abort() {
-      use(handle, 'abort', [])
+      // First, lest WeChat's own failure, which has no code, is what is told.
       handle.done('fail', failure('aborted', name + ':fail abort'))
+      use(handle, 'abort', [])
     },
   }
   const event = name === 'request' ? 'ChunkReceived' : 'ProgressUpdate'

@@ -29,8 +29,8 @@ export interface Change {
 /**
  * What went wrong, for `fail` callbacks and promises alike. `code` is stable:
  *
- * - from this side: `network`, `wx_login_failed`, `login_cancelled`,
- *   `phone_denied`, `phone_no_quota`, `phone_no_permission`, `phone_failed`,
+ * - from this side: `network`, `wx_login_failed`, `aborted`, `login_cancelled`,
+ *   `phone_required`, `phone_denied`, `phone_no_quota`, `phone_no_permission`, `phone_failed`,
  *   `privacy_denied`, `privacy_not_declared`;
  * - everything else is a code of the gateway, with its `title` and `detail` in
  *   the person's language.

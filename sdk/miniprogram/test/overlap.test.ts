@@ -25,12 +25,13 @@ class Patient {
     request: (option: any) => {
       this.calls.push({
         path: new URL(option.url).pathname,
-        session: String(option.header.Authorization || '').replace('Wxgate ', ''),
+        session: String(option.header?.Authorization || '').replace('Wxgate ', ''),
         answer: async (statusCode, data = '', header = {}) => {
           option.success({ statusCode, data, header, errMsg: 'request:ok' })
           await turn()
         },
       })
+      return { abort: () => option.fail({ errMsg: 'request:fail abort' }) }
     },
     connectSocket: () => assert.fail('connected'),
     getStorageSync: (key: string) => this.storage.get(key) ?? '',
@@ -136,6 +137,14 @@ test('a socket that waits for a login that fails tells its callbacks', async () 
   await (await phone.sent('/wxgate/mini/login')).answer(503)
   await turn()
   assert.deepEqual(told, ['fail wxgate:fail unavailable', 'complete', 'error wxgate:fail unavailable'])
+})
+
+test('an aborted request has a code, also where WeChat tells of the end at once', async () => {
+  const phone = new Patient()
+  const told: Array<[string, unknown]> = []
+  const fail = (res: { errMsg: string; code?: unknown }) => told.push([res.errMsg, res.code])
+  phone.gateway.request({ url: 'https://other.test/', fail }).abort()
+  assert.deepEqual(told, [['request:fail abort', 'aborted']])
 })
 
 test('a person of whom the phone knows more than the gateway is asked again', async () => {
