@@ -11,6 +11,12 @@ import (
 // previousFor bounds X-User-Previous-ID in time; resolveSQL bounds its number.
 const previousFor = 30 * 24 * time.Hour
 
+// mergeGrace is how long the session of a guest is served as what it was after
+// a login has merged him. The login's answer, which brings another session and
+// ends this one, is still under way, and so is what the browser has sent
+// besides.
+const mergeGrace = time.Minute
+
 // resolveSQL reads all that Resolve looks at in one statement, so in one state
 // of the database: the revocation, the user, whom he was merged into, the user
 // of the sealed unionid, and the ids merged into the current user.
@@ -73,6 +79,7 @@ type standing struct {
 	dies         time.Time // of the revocation; zero: there is none
 	owner        string    // user of the sealed unionid
 	previous     []string  // of the target, else of the user
+	merged       time.Time // when the user was, if not long ago
 }
 
 // served returns the one of the users whose id it is.
@@ -115,6 +122,9 @@ func readStanding(ctx context.Context, q querier, ref SessionRef, now time.Time)
 			s.owner = u.id
 		case "previous":
 			s.previous = append(s.previous, u.id)
+			if u.id == ref.UserID {
+				s.merged = fromMillis(n)
+			}
 		}
 	}
 	return s, rows.Err()
@@ -142,10 +152,13 @@ func (s *standing) resolve(ref SessionRef, now time.Time) (Resolved, error) {
 			return Resolved{}, ErrSessionDead
 		case u.kind == Member, t.kind == Guest, s.owner == t.id:
 			u = t
-		case s.dies.IsZero():
+		case s.dies.IsZero() && !now.Before(s.merged.Add(mergeGrace)):
 			return Resolved{}, ErrSessionDead
-		default:
-			s.previous = nil // rotated away a moment ago: served as what it was
+		default: // rotated away a moment ago, or about to be: served as what it was
+			s.previous = nil
+			if s.dies.IsZero() {
+				res.DiesAt = s.merged.Add(mergeGrace)
+			}
 		}
 	}
 	res.UserID, res.Kind, res.PhoneVerified, res.Previous = u.id, u.kind, u.hasPhone, s.previous

@@ -97,7 +97,7 @@ func TestRotatedSessionIsServedAsWhatItWasAndThenDies(t *testing.T) {
 		member := "member " + out.UserID + " previous V1"
 		old := SessionRef{ID: "old", UserID: "V1", Kind: Guest}
 		proven := SessionRef{ID: "proven", UserID: "V1", Kind: Guest, UnionID: "X"}
-		diff(t, "not rotated and not proven", "dead", w.resolved(old))
+		diff(t, "about to be rotated", "guest V1 dies", w.resolved(old))
 		for _, id := range []string{"old", "proven"} {
 			must(t, w.db.RevokeSession(ctx, id, now.Add(time.Minute), now.Add(time.Hour)))
 		}
@@ -110,6 +110,7 @@ func TestRotatedSessionIsServedAsWhatItWasAndThenDies(t *testing.T) {
 		}
 		w.age(time.Minute)
 		diff(t, "after the grace", "dead", w.resolved(old))
+		diff(t, "never rotated and not proven", "dead", w.resolved(SessionRef{ID: "other", UserID: "V1", Kind: Guest}))
 		diff(t, "after the grace, proven", "dead", w.resolved(proven))
 		diff(t, "the member's own session", member, w.resolved(SessionRef{ID: "new", UserID: out.UserID, Kind: Member}))
 	})
