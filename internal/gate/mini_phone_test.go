@@ -228,3 +228,21 @@ func TestMemberIsSentToTheMiniProgramForHisFirstPhone(t *testing.T) {
 		t.Errorf("a change of phone, which takes codes: %d", page.StatusCode)
 	}
 }
+
+// The code of a phone has been paid for: after a logout too it needs no wx.login
+// before it.
+func TestFirstPhoneAfterALogoutLogsIn(t *testing.T) {
+	rg := newRig(t, withMini, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChatPhone })
+	li := rg.miniOf(liMini())
+	li.login("")
+	_, member := li.tapPhone()
+	if got := li.request(http.MethodPost, "/wxgate/logout", nil); got.StatusCode != http.StatusNoContent {
+		t.Fatalf("logout: %d %s", got.StatusCode, got.body)
+	}
+	if id, kind := li.shop("/goods"); kind != "guest" || id == member.User.ID {
+		t.Errorf("after the logout: %s %s", kind, id)
+	}
+	if got, said := li.tapPhone(); got.StatusCode != http.StatusOK || said.User.ID != member.User.ID {
+		t.Errorf("the first tap: %d %s", got.StatusCode, got.body)
+	}
+}

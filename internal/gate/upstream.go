@@ -350,5 +350,11 @@ func (s *Site) signedOut(ctx context.Context, v *Visit) *session.Session {
 		}
 	}
 	next.SignedOut = true
+	// A mini program has no page to be known anew on: the next tap brings a phone.
+	if old := v.session(); v.viaHeader && old != nil {
+		if _, mini := appOf(s.cfg.MiniPrograms, old.AppID); mini {
+			next.AppID, next.OpenID, next.UnionID = old.AppID, old.OpenID, old.UnionID
+		}
+	}
 	return next
 }
