@@ -36,7 +36,7 @@ func TestScriptLeadsToTheLoginAndBackToTheSamePlace(t *testing.T) {
 	t.Parallel()
 	w := scripted(t)
 	const there = "/spa/page.html?q=%E8%8C%B6#/orders/5?tab=all"
-	for _, way := range []string{"fetch", "xhr"} {
+	for _, way := range []string{"fetch", "xhr", "json"} {
 		t.Run(way, func(t *testing.T) {
 			w.wechat.AddPerson(wechattest.Person{Name: way})
 			v := w.visitorOf(t, inWeChat(way))

@@ -38,7 +38,7 @@ XMLHttpRequest.prototype.open = function (this: XMLHttpRequest) {
   this.addEventListener('load', () => {
     if (this.status !== 401) return
     try {
-      leave(JSON.parse(this.responseText), this.responseURL)
+      leave(this.responseType == 'json' ? this.response : JSON.parse(this.responseText), this.responseURL)
     } catch (e) {
       // Not text, or not the gateway's.
     }
