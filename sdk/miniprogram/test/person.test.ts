@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import http from 'node:http'
 import { test } from 'node:test'
 import type { Change, Gateway, PhoneEvent } from '@wxgate/miniprogram'
 import { APPID, createGateway, type Phone } from './phone'
@@ -232,6 +233,16 @@ inWorld('a logout without a network fails, and nothing has changed', async (worl
   assert.equal(gateway.user()!.id, member.id)
 })
 
+/** What a browser gets when a page is opened, which fetch cannot ask for: it names its own Sec-Fetch-Mode. */
+function navigate(url: string, headers: http.OutgoingHttpHeaders): Promise<http.IncomingHttpHeaders> {
+  return new Promise((resolve, reject) => {
+    http.get(url, { headers }, (answer) => {
+      answer.resume()
+      answer.on('end', () => resolve(answer.headers))
+    }).on('error', reject)
+  })
+}
+
 inWorld('a page in a web-view is opened as the same person', async (world) => {
   const phone = world.phone('li')
   const gateway = phone.launch()
@@ -239,10 +250,10 @@ inWorld('a page in a web-view is opened as the same person', async (world) => {
   assert.ok(url.startsWith(world.base + '/wxgate/handoff?'), url)
   assert.ok(!url.includes(gateway.user()!.id!))
   const headers = { 'User-Agent': `Mozilla/5.0 (iPhone) MicroMessenger/8.0.31 miniProgram/${APPID}`, 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document', Accept: 'text/html' }
-  const opened = await fetch(url, { headers, redirect: 'manual' })
-  assert.equal(opened.headers.get('location'), '/cart?from=mini')
-  const cookie = opened.headers.getSetCookie().map((set) => set.split(';')[0]).join('; ')
-  await fetch(world.base + '/cart', { headers: { ...headers, cookie }, redirect: 'manual' })
+  const opened = await navigate(url, headers)
+  assert.equal(opened.location, '/cart?from=mini')
+  const cookie = opened['set-cookie']!.map((set) => set.split(';')[0]).join('; ')
+  await navigate(world.base + '/cart', { ...headers, cookie })
   assert.equal(world.seen.at(-1)!.user, gateway.user()!.id)
   assert.notEqual((await gateway.webviewUrl('/cart')), url)
 })
