@@ -189,10 +189,12 @@ func (c *adminCall) decode(v any) error {
 	return nil
 }
 
-// answer sends v as JSON.
-func (c *adminCall) answer(v any) error {
-	c.w.Header().Set("Content-Type", typeJSON)
-	enc := json.NewEncoder(c.w)
+func (c *adminCall) answer(v any) error { return writeJSON(c.w, v) }
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", typeJSON)
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }

@@ -53,13 +53,7 @@ func (a *API) route(serve func(*API, *apiCall) error) http.Handler {
 	})
 }
 
-// answer sends v as JSON.
-func (c *apiCall) answer(v any) error {
-	c.w.Header().Set("Content-Type", typeJSON)
-	enc := json.NewEncoder(c.w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
+func (c *apiCall) answer(v any) error { return writeJSON(c.w, v) }
 
 // tokenView is an access token as programs read it.
 type tokenView struct {

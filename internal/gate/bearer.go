@@ -150,10 +150,7 @@ func (s *Site) answerBearer(w http.ResponseWriter, r *http.Request, v *Visit, do
 		s.writeProblem(w, r, p)
 		return
 	}
-	h := w.Header()
-	ours(h)
-	s.allowOrigin(h, r)
-	h.Set("Content-Type", "application/json")
+	s.beginJSON(w, r)
 	writeJSON(w, struct {
 		Session string     `json:"session,omitempty"`
 		User    userAnswer `json:"user"`

@@ -193,10 +193,7 @@ func (s *Site) me(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeSessionExpired))
 		return
 	}
-	h := w.Header()
-	ours(h)
-	s.allowOrigin(h, r)
-	h.Set("Content-Type", "application/json")
+	s.beginJSON(w, r)
 	if !v.who.known() {
 		writeJSON(w, map[string]string{"kind": kindNobody})
 		return

@@ -78,9 +78,7 @@ func (s *Site) miniTicket(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}
-	header := w.Header()
-	ours(header)
-	header.Set("Content-Type", "application/json")
+	s.beginJSON(w, r)
 	writeJSON(w, map[string]string{
 		"url": s.origin() + s.cfg.Prefix + "/handoff?ticket=" + ticket + "&return_to=" + url.QueryEscape(h.ReturnTo),
 	})

@@ -63,10 +63,7 @@ func (s *Site) miniProfile(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}
-	h := w.Header()
-	ours(h)
-	s.allowOrigin(h, r)
-	h.Set("Content-Type", "application/json")
+	s.beginJSON(w, r)
 	writeJSON(w, struct {
 		User    userAnswer    `json:"user"`
 		Profile profileAnswer `json:"profile"`

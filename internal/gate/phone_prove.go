@@ -124,7 +124,6 @@ func (s *Site) provePhone(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return s.prove(ctx, v, a), nil
 	})
 	done := shared.(proved)
-	h := w.Header()
 	if done.Token != "" {
 		s.deliverToken(w, v, done.Token, true)
 	}
@@ -132,9 +131,7 @@ func (s *Site) provePhone(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, done.problem)
 		return
 	}
-	ours(h)
-	s.allowOrigin(h, r)
-	h.Set("Content-Type", "application/json")
+	s.beginJSON(w, r)
 	answer := provedAnswer{User: done.User}
 	if v.viaHeader {
 		answer.Session = done.Token

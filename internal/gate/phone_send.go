@@ -44,10 +44,7 @@ func (s *Site) sendCode(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, p)
 		return
 	}
-	h := w.Header()
-	ours(h)
-	s.allowOrigin(h, r)
-	h.Set("Content-Type", "application/json")
+	s.beginJSON(w, r)
 	w.WriteHeader(http.StatusAccepted)
 	writeJSON(w, map[string]int{"retry_after": int(codeGap / time.Second)})
 }

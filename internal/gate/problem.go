@@ -116,6 +116,14 @@ func (s *Site) allowOrigin(h http.Header, r *http.Request) {
 	}
 }
 
+// beginJSON sets the header of an answer for a script or a program.
+func (s *Site) beginJSON(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	ours(h)
+	s.allowOrigin(h, r)
+	h.Set("Content-Type", "application/json")
+}
+
 // writeJSON sends v. An error is the client's connection, which nobody can be
 // told about.
 func writeJSON(w http.ResponseWriter, v any) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -271,5 +272,5 @@ func (r *run) postponed(d account.Delivery, began time.Time, err error) account.
 // said is as much of an error as the queue has room for.
 func said(err error) string {
 	text := fmt.Sprint(err)
-	return text[:min(len(text), 256)]
+	return strings.ToValidUTF8(text[:min(len(text), 256)], "") // which a cut may break, and no database takes broken
 }

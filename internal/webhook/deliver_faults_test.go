@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -266,5 +267,13 @@ func TestAnEventIsACloudEventWithASignature(t *testing.T) {
 	defer got.Unlock()
 	if diff := cmp.Diff(want, got.all); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// What went wrong is kept in a database, which takes no broken letter.
+func TestWhatWentWrongIsCutBetweenLetters(t *testing.T) {
+	got := said(errors.New("xx" + strings.Repeat("错", 100)))
+	if !utf8.ValidString(got) || len(got) > 256 || len(got) < 250 {
+		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }
