@@ -22,14 +22,18 @@ func init() { caddy.RegisterModule(new(API)) }
 // accounts, the access token of an app, the signature of a page. It belongs on
 // a port of its own that the public cannot reach, and asks for a key besides.
 type API struct {
-	// Keys that programs show as `Authorization: Bearer <key>`, at least 32
-	// bytes each; any of them will do. To change the key, add the new one, give
-	// it to the programs, and remove the old one. Required.
+	// At least 32 bytes, which programs show as `Authorization: Bearer <key>`. Of
+	// several any will do: to change the key, add the new one, give it to the
+	// programs, and remove the old one. Required.
+	//
+	// Caddyfile: `key {env.WXGATE_API_KEY}`
 	Keys []Secret `json:"keys"`
 
-	// The addresses or ranges (`10.0.0.0/8`) that programs call from. Default:
-	// private and local ones. Wherever a proxy stands in between, this is about
-	// the programs behind it too.
+	// Where programs call from. Whatever a proxy in between names in
+	// `X-Forwarded-For` has to be allowed too. Default: private and local
+	// addresses.
+	//
+	// Caddyfile: `allow 127.0.0.1 10.0.0.0/8`
 	Allow []string `json:"allow,omitempty"`
 
 	app    *App

@@ -5,14 +5,11 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,133 +18,10 @@ import (
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
-	"github.com/wxgate/wxgate/internal/sms"
-	"github.com/wxgate/wxgate/internal/webhook"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
-
-// App holds what all sites behind the gateway share: the secret, the database,
-// the WeChat apps of one Open Platform account, and the rules for accounts.
-//
-// Every value may hold placeholders such as `{env.WXGATE_SECRET}`.
-type App struct {
-	// Secrets that session tokens are sealed with, at least 32 bytes each. The
-	// first seals, all open; to change the secret, put the new one first and
-	// remove the old one after 30 days. Default: a secret that is made once
-	// and kept beside the SQLite file. On a database server it is required, the
-	// same for all instances.
-	Secrets []Secret `json:"secrets,omitempty"`
-
-	// Where accounts are stored: `sqlite:<path>`, or on a server that several
-	// instances may share, `postgres://user:password@host:port/database` or
-	// `mysql://` with the same parts (MySQL 8.0 or MariaDB 10.6 and later).
-	// Default: `wxgate.db` in Caddy's data directory.
-	Database Secret `json:"database,omitempty"`
-
-	// The Redis that several gateways share for what is short-lived:
-	// `redis://:password@host:port/database`, `redis+sentinel://host,host/master`
-	// or `redis+cluster://host,host`, with `rediss` in the place of `redis` for
-	// encrypted connections. It needs the secret. Default: none, and each gateway
-	// keeps that in memory.
-	Redis Secret `json:"redis,omitempty"`
-
-	// The official accounts whose pages run inside WeChat.
-	OfficialAccounts []WeChatApp `json:"official_accounts,omitempty"`
-
-	// The mini programs. They send their login codes to `/wxgate/mini/login`.
-	MiniPrograms []WeChatApp `json:"mini_programs,omitempty"`
-
-	// The mobile apps, as the Open Platform calls them. They send their login
-	// codes to `/wxgate/app/login`.
-	MobileApps []WeChatApp `json:"mobile_apps,omitempty"`
-
-	// The website apps with which people log in at a computer, by a QR code that
-	// their phone scans.
-	Websites []WeChatApp `json:"websites,omitempty"`
-
-	// What a first login needs: `wechat`, a WeChat account that the Open
-	// Platform knows, or `wechat_phone`, a verified phone besides, which joins
-	// what a person does on several devices. Default: `wechat_phone` where a
-	// phone can be verified, else `wechat`.
-	FirstLogin string `json:"first_login,omitempty"`
-
-	// How many WeChat accounts a member may have: `one_to_one` or
-	// `many_unionids`. Default: `one_to_one`.
-	Linking string `json:"linking,omitempty"`
-
-	// Whether visitors get a guest id before they log in: `on` or `off`.
-	// Default: `on`.
-	Guests string `json:"guests,omitempty"`
-
-	// How user ids are made. Default: integers from 1000000000.
-	UserIDs *UserIDs `json:"user_ids,omitempty"`
-
-	// Lets the shop make the user ids of new members; `user_ids` makes those of
-	// guests then. Default: the gateway makes both.
-	NewMembers *NewMembers `json:"new_members,omitempty"`
-
-	// Programs of the shop that are sent each event, such as the merge of a guest
-	// with a member: at least once, and those about one user in order. Default:
-	// none.
-	Webhooks []Webhook `json:"webhooks,omitempty"`
-
-	// After how long without a visit a phone number alone no longer logs in a
-	// member who has a WeChat account, as a duration: the carrier may have given
-	// the number to somebody else. Default: `180d`.
-	PhoneIdle string `json:"phone_idle,omitempty"`
-
-	// What sends the codes that verify a phone: `aliyun`, `tencent`, `webhook`
-	// or `log`. Default: none, and no phone can be verified.
-	SMSRaw json.RawMessage `json:"sms,omitempty" caddy:"namespace=wxgate.sms inline_key=carrier"`
-
-	// How many codes all visitors together are sent in a day. Default: `5000`.
-	SMSBudget string `json:"sms_budget,omitempty"`
-
-	// Replaces the addresses of the WeChat platform.
-	Endpoints *Endpoints `json:"endpoints,omitempty"`
-
-	// `on` allows `endpoints` and `sms log` beside a site with an external https
-	// address, where a pretend WeChat, or whoever reads the log, would let anyone
-	// in. Default: `off`.
-	Sandbox string `json:"sandbox,omitempty"`
-
-	// How long users that are already known keep working while the database is
-	// out of reach, as a duration. Default: `10m`.
-	StaleFor string `json:"stale_for,omitempty"`
-
-	// How many new guests one block of addresses (/24, /64) may become.
-	// Default: 6000 in 10 minutes.
-	MintLimit *MintLimit `json:"mint_limit,omitempty"`
-
-	ctx      caddy.Context
-	log      *slog.Logger // taken at once: later the context names whatever module was loaded last
-	shared   *shared
-	poolKey  string
-	redis    *session.Redis // nil: none
-	redisKey string
-	keys     *session.Keys
-	salt     string // of the secrets, so that what an old one sealed is not found in memory
-	wechat   *wechat.Client
-	metrics  *metrics
-	shop     *webhook.Endpoint // that makes user ids; nil: none
-	carrier  sms.Sender        // of codes; nil: none
-	budget   int               // of codes in a day
-	start    int64             // of integer user ids
-	stale    time.Duration
-	idle     time.Duration // of phones
-	mint     limit.Limit
-
-	senders []*webhook.Deliverer // of events, one for each webhook
-
-	rings map[string]*assertion.Keyring // by algorithm, loaded; one for each that a site signs with
-
-	handlers []*Handler // of this configuration
-
-	stop    context.CancelFunc
-	workers sync.WaitGroup
-}
 
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {

@@ -12,17 +12,24 @@ import (
 // Brand is how the gateway's own pages show whose they are.
 type Brand struct {
 	// The shop's name. Default: none.
+	//
+	// Caddyfile: `name "Tea & Co"`
 	Name string `json:"name,omitempty"`
 
 	// An image file: PNG, JPEG, WebP or SVG, of at most 100 KB. Default: none.
+	//
+	// Caddyfile: `logo /etc/wxgate/logo.svg`
 	Logo string `json:"logo,omitempty"`
 
-	// The colour of buttons, such as `c8102e`. A Caddyfile takes what follows a
-	// bare `#` for a comment, so it may be left out. Default: a green.
+	// The colour of buttons. A Caddyfile takes what follows a bare `#` for a
+	// comment, so it is left out, or stands in quotes. Default: a green.
+	//
+	// Caddyfile: `colour c8102e`
 	Colour string `json:"colour,omitempty"`
 
-	// Whom to call, as text: shown on pages that say what went wrong. Default:
-	// none.
+	// Whom to call: shown on pages that say what went wrong. Default: none.
+	//
+	// Caddyfile: `contact "400-123-4567, 9:00 to 18:00"`
 	Contact string `json:"contact,omitempty"`
 }
 

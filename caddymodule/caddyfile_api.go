@@ -5,8 +5,8 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 // parseAPI reads the directive `wxgate_api`.
 //
 //	wxgate_api {
-//		key   <key>                     # repeatable
-//		allow <addresses or ranges...>
+//		key   <secret>           # repeatable
+//		allow <addresses...>
 //	}
 func parseAPI(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	p := &parser{Dispenser: h.Dispenser}

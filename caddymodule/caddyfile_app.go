@@ -12,35 +12,32 @@ import (
 //
 //	wxgate {
 //		secret           <secret>                 # repeatable
-//		database         sqlite:<path> | postgres://... | mysql://...
-//		redis            redis://... | redis+sentinel://... | redis+cluster://...
-//		official_account <appid> <secret> {       # repeatable; the block may be left out
-//			unionid none
+//		database         sqlite:<path>|<url>
+//		redis            <url>
+//		official_account|mini_program|website|mobile_app <appid> <secret> {  # repeatable
+//			unionid none                          # and its block may be left out
 //		}
-//		mini_program     <appid> <secret>         # the same
-//		mobile_app       <appid> <secret>         # the same
-//		website          <appid> <secret>         # the same
 //		first_login      wechat|wechat_phone
+//		sms              <carrier> ...            # as the carriers say
+//		sms_budget       <codes>
 //		linking          one_to_one|many_unionids
 //		guests           on|off
-//		user_ids         integer [<start>] | uuid
-//		new_members      <url> {
-//			secret <secret>                       # repeatable
+//		user_ids         integer [<start>]|uuid
+//		new_members <url> {
+//			secret       <secret>                 # repeatable
 //		}
-//		webhook          <url> {                  # repeatable
-//			secret <secret>                       # repeatable
+//		webhook <url> {                           # repeatable
+//			secret       <secret>                 # repeatable
 //		}
 //		phone_idle       <duration>
-//		sms              aliyun|tencent|webhook|log ...
-//		sms_budget       <codes>
-//		endpoints {
-//			api   <url>
-//			open  <url>
-//			proxy <url>
-//		}
-//		sandbox          on|off
 //		stale_for        <duration>
 //		mint_limit       <guests> [per <duration>]
+//		endpoints {
+//			api          <url>
+//			open         <url>
+//			proxy        <url>
+//		}
+//		sandbox          on|off
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	p := &parser{Dispenser: d}

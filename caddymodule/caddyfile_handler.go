@@ -14,34 +14,32 @@ import (
 //	wxgate {
 //		external_url     <url>
 //		prefix           <path>
-//		bypass           <paths...>|@matcher      # repeatable
-//		public           <paths...>|@matcher      # repeatable
-//		login            <paths...>|@matcher      # repeatable
-//		header           user_id|kind|phone_verified|previous|assertion|openid <name>
+//		bypass|public|login|phone <paths...>|@matcher  # repeatable
+//		header           user_id|kind|phone_verified|previous|assertion|openid <name>  # repeatable
 //		keep_headers     <names...>
+//		return_origins   <origins...>
 //		assertion {
-//			algorithm ES256|RS256|EdDSA|HS256
-//			key       <key>
-//			audience  <audience>
-//			ttl       <duration>
-//			claims    openid|unionid...
+//			algorithm    ES256|RS256|EdDSA|HS256
+//			key          <secret>
+//			audience     <text>
+//			ttl          <duration>
+//			claims       openid|unionid...
 //		}
 //		cookie {
-//			domain  <domain>
-//			max_age <duration>
+//			domain       <domain>
+//			max_age      <duration>
 //		}
-//		return_origins   <origins...>
 //		callback_host    <origin>
-//		verification_file <file>                  # repeatable
+//		verification_file <file>                       # repeatable
 //		official_account <appid>
-//		mini_program     <appids...>              # repeatable
-//		mobile_app       <appids...>              # repeatable
+//		mini_program     <appids...>                   # repeatable
 //		website          <appid>
+//		mobile_app       <appids...>                   # repeatable
 //		brand {
-//			name    <name>
-//			logo    <file>
-//			colour  <rrggbb>
-//			contact <text>
+//			name         <text>
+//			logo         <file>
+//			colour       <rrggbb>
+//			contact      <text>
 //		}
 //		upstream_challenge on|off
 //		upstream_challenge redirect_to <path>

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,104 +18,6 @@ import (
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
-
-// Handler is the gate of one site: it recognises the visitor, asks for a login
-// where one is needed, and tells the shop behind it who the visitor is.
-//
-// Every value may hold placeholders such as `{env.SHOP_URL}`.
-type Handler struct {
-	// What visitors type: scheme and host, for example
-	// `https://shop.example.com`. It is also the issuer and the default
-	// audience of assertions. Required.
-	ExternalURL string `json:"external_url"`
-
-	// Where the gateway's own endpoints are. Default: `/wxgate`.
-	Prefix string `json:"prefix,omitempty"`
-
-	// Which requests need what. Requests that no line is for are at guest
-	// level: the visitor is recognised if that takes no tap. Their order does
-	// not matter.
-	Access []Access `json:"access,omitempty"`
-
-	// The names of the headers the shop receives.
-	Headers *Headers `json:"headers,omitempty"`
-
-	// Headers that the shop needs though proxies and frameworks take them for
-	// the URL or the method: of X-Original-URL, X-Rewrite-URL,
-	// X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override,
-	// X-Forwarded-Uri, X-Forwarded-Method and X-Forwarded-Prefix those that
-	// are not to be removed. Default: none.
-	KeepHeaders []string `json:"keep_headers,omitempty"`
-
-	// How assertions are signed and what they hold.
-	Assertion *Assertion `json:"assertion,omitempty"`
-
-	// How the session cookie is set.
-	Cookie *Cookie `json:"cookie,omitempty"`
-
-	// Origins, such as `https://www.example.com`, that a login may return to
-	// and whose scripts may call the gateway's endpoints. Default: none but
-	// this site.
-	ReturnOrigins []string `json:"return_origins,omitempty"`
-
-	// The origin of another site of this configuration, such as
-	// `https://login.example.com`, to which WeChat sends the codes of this one:
-	// an app at WeChat takes callbacks at two domains at most. That site lists
-	// this one in `return_origins`. Default: none; WeChat sends them here.
-	CallbackHost string `json:"callback_host,omitempty"`
-
-	// Files with which WeChat checks whose the domain is, such as
-	// `MP_verify_0123456789abcdef.txt`. They are served at the root of the site
-	// under their own names, and nobody is asked to log in there. Default: none.
-	VerificationFiles []string `json:"verification_files,omitempty"`
-
-	// The appid of the official account of this site. Required only where the
-	// App has several.
-	OfficialAccount string `json:"official_account,omitempty"`
-
-	// The appids of the mini programs of this site. Default: all of the App,
-	// since a mini program says itself which one it is.
-	MiniPrograms []string `json:"mini_programs,omitempty"`
-
-	// The appids of the mobile apps of this site. Default: all of the App.
-	MobileApps []string `json:"mobile_apps,omitempty"`
-
-	// The appid of the website app of this site. Required only where the App has
-	// several.
-	Website string `json:"website,omitempty"`
-
-	// `on`: the shop decides itself which action needs a login. A 401 with
-	// `X-Login-Required: login` becomes the gateway's challenge, and so does one
-	// that says `phone`. Default: `off`.
-	UpstreamChallenge string `json:"upstream_challenge,omitempty"`
-
-	// The path of the shop's own login page, such as `/login.php` or
-	// `/index.php?route=account/login`: a redirect there becomes the gateway's
-	// challenge too. It switches UpstreamChallenge on. Default: none.
-	UpstreamRedirectTo string `json:"upstream_redirect_to,omitempty"`
-
-	// `on`: the shop keeps a login of its own. `X-Wxgate-Login: <user id>` in an
-	// answer of its says that it has just logged this user in, and
-	// `X-Wxgate-Logout: 1` that it has logged him out. Default: `off`.
-	UpstreamLogin string `json:"upstream_login,omitempty"`
-
-	// `on`: nothing happens to anybody. Headers that could pass for the
-	// gateway's are removed, but nobody is identified, asked to log in or given a
-	// cookie; what would have been done is logged and counted. A share such as
-	// `10%`: nothing happens to that share of the visitors. Default: `off`.
-	Shadow string `json:"shadow,omitempty"`
-
-	// How the gateway's own pages show whose they are.
-	Brand *Brand `json:"brand,omitempty"`
-
-	options []byte // as configured, to be compared
-	site    *gate.Site
-	ttl     time.Duration
-	maxAge  time.Duration
-
-	upstream gate.Upstream
-	shadow   int // percent of the visitors
-}
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {

@@ -32,6 +32,30 @@ func smsModule(name string, fresh func() caddy.Module) caddy.ModuleInfo {
 }
 
 // sms reads `sms <carrier>` and what the carrier makes of the rest.
+//
+//	sms aliyun {
+//		access_key_id     <text>
+//		access_key_secret <secret>
+//		sign_name         <text>
+//		template          <text>
+//		code_param        <text>
+//		region            <text>
+//		endpoint          <url>
+//	}
+//	sms tencent {
+//		secret_id         <text>
+//		secret_key        <secret>
+//		sdk_app_id        <digits>
+//		sign_name         <text>
+//		template          <digits>
+//		params            <texts...>
+//		region            <text>
+//		endpoint          <url>
+//	}
+//	sms webhook <url> {
+//		secret            <secret>        # repeatable
+//	}
+//	sms log
 func (p *parser) sms(app *App) error {
 	if err := p.once(p.Val(), app.SMSRaw != nil); err != nil {
 		return err
@@ -124,9 +148,9 @@ type SMSWebhook struct {
 	// The URL that codes are posted to, http or https.
 	URL string `json:"url"`
 
-	// Secrets that the calls are signed with in the way of Standard Webhooks:
-	// `whsec_` and 24 to 64 random bytes in base64. To change the secret, add
-	// the new one, let the shop change its own, and remove the old one.
+	// What the calls are signed with, as for `new_members`. Required.
+	//
+	// Caddyfile: `secret {env.HOOK_SECRET}`
 	Secrets []Secret `json:"secrets"`
 
 	endpoint *webhook.Endpoint

@@ -9,23 +9,39 @@ import (
 
 // SMSAliyun sends codes with Aliyun's SMS service (阿里云短信服务).
 type SMSAliyun struct {
-	// The AccessKey of a RAM user that may send messages.
-	AccessKeyID     string `json:"access_key_id"`
+	// The AccessKey of a RAM user that may send messages. Required.
+	//
+	// Caddyfile: `access_key_id {env.SMS_ID}`
+	AccessKeyID string `json:"access_key_id"`
+
+	// The secret of that AccessKey. Required.
+	//
+	// Caddyfile: `access_key_secret {env.SMS_KEY}`
 	AccessKeySecret Secret `json:"access_key_secret"`
 
-	// The approved signature (签名) that messages begin with.
+	// The approved signature (签名) that messages begin with. Required.
+	//
+	// Caddyfile: `sign_name 山野茶铺`
 	SignName string `json:"sign_name"`
 
-	// The code of the approved template, such as `SMS_154950909`.
+	// The code of the approved template. Required.
+	//
+	// Caddyfile: `template SMS_154950909`
 	Template string `json:"template"`
 
 	// The template's variable for the code. Default: `code`.
+	//
+	// Caddyfile: `code_param number`
 	CodeParam string `json:"code_param,omitempty"`
 
-	// Default: `cn-hangzhou`.
+	// The region of the service. Default: `cn-hangzhou`.
+	//
+	// Caddyfile: `region ap-southeast-1`
 	Region string `json:"region,omitempty"`
 
-	// Default: `https://dysmsapi.aliyuncs.com/`.
+	// The address of the service. Default: `https://dysmsapi.aliyuncs.com/`.
+	//
+	// Caddyfile: `endpoint https://dysmsapi.ap-southeast-1.aliyuncs.com/`
 	Endpoint string `json:"endpoint,omitempty"`
 
 	sms.Sender `json:"-"`
@@ -68,27 +84,45 @@ func (c *SMSAliyun) Provision(caddy.Context) error {
 
 // SMSTencent sends codes with Tencent Cloud's SMS service (腾讯云短信).
 type SMSTencent struct {
-	// The API key of a sub-user that may send messages.
-	SecretID  string `json:"secret_id"`
+	// The API key of a sub-user that may send messages. Required.
+	//
+	// Caddyfile: `secret_id {env.SMS_ID}`
+	SecretID string `json:"secret_id"`
+
+	// The secret of that API key. Required.
+	//
+	// Caddyfile: `secret_key {env.SMS_KEY}`
 	SecretKey Secret `json:"secret_key"`
 
-	// The SDK AppID of the SMS application: digits.
+	// The SDK AppID of the SMS application. Required.
+	//
+	// Caddyfile: `sdk_app_id 1400006666`
 	SDKAppID string `json:"sdk_app_id"`
 
-	// The approved signature (签名) that messages begin with.
+	// The approved signature (签名) that messages begin with. Required.
+	//
+	// Caddyfile: `sign_name 山野茶铺`
 	SignName string `json:"sign_name"`
 
-	// The id of the approved template: digits.
+	// The id of the approved template. Required.
+	//
+	// Caddyfile: `template 1110`
 	Template string `json:"template"`
 
-	// The template's variables in order: `code`, `minutes`, or a text of its
-	// own. Default: `code`.
+	// The template's variables in order: `code`, `minutes`, or texts. Default:
+	// `code`.
+	//
+	// Caddyfile: `params code minutes`
 	Params []string `json:"params,omitempty"`
 
 	// Where signature and template exist. Default: `ap-guangzhou`.
+	//
+	// Caddyfile: `region ap-singapore`
 	Region string `json:"region,omitempty"`
 
-	// Default: `https://sms.tencentcloudapi.com/`.
+	// The address of the service. Default: `https://sms.tencentcloudapi.com/`.
+	//
+	// Caddyfile: `endpoint https://sms.ap-singapore.tencentcloudapi.com/`
 	Endpoint string `json:"endpoint,omitempty"`
 
 	sms.Sender `json:"-"`
