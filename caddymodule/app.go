@@ -16,6 +16,7 @@ import (
 
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/assertion"
+	"github.com/wxgate/wxgate/internal/gate"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat"
@@ -31,7 +32,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision expands placeholders, sets defaults, and acquires what the app
 // owns.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx, a.log, a.rings = ctx, ctx.Slogger(), map[string]*assertion.Keyring{}
+	a.ctx, a.log, a.rings = ctx, gate.NumberLog(ctx.Slogger()), map[string]*assertion.Keyring{}
 	if err := a.expand(); err != nil {
 		return err
 	}

@@ -79,6 +79,17 @@ func originOf(r *http.Request, vars map[string]any) gate.Origin {
 	return o
 }
 
+// requestNumber is Caddy's {http.request.uuid}, which is in the access log from
+// now on. What a client calls its request counts for nothing.
+func requestNumber(r *http.Request) string {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if _, logs := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); repl == nil || !logs {
+		return ""
+	}
+	number, _ := repl.GetString("http.request.uuid")
+	return number
+}
+
 // placeholders tells the rest of the configuration who the visitor is, nothing
 // of nobody.
 func placeholders(v *gate.Visit) caddy.ReplacerFunc {

@@ -50,7 +50,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.site, err = gate.New(cfg, gate.Deps{
 		Accounts: app.shared.db, WeChat: app.wechat, Store: app.store(), Limiter: app.limiter(), Local: app.local(),
 		Cache: app.shared.cache, Watcher: app.shared.watcher, Live: app.shared.live, Keys: app.keys, Signer: signer, JWKS: jwks,
-		SMS: app.carrier, Metrics: app.metrics, Log: ctx.Slogger(),
+		SMS: app.carrier, Metrics: app.metrics, Log: gate.NumberLog(ctx.Slogger()), Number: requestNumber,
 	})
 	if err != nil {
 		return fmt.Errorf("wxgate: site %s: %w", h.ExternalURL, err)

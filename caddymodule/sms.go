@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/wxgate/wxgate/internal/gate"
 	"github.com/wxgate/wxgate/internal/sms"
 	"github.com/wxgate/wxgate/internal/webhook"
 )
@@ -230,7 +231,7 @@ func (*SMSLog) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision takes the log.
 func (c *SMSLog) Provision(ctx caddy.Context) error {
-	c.Sender = sms.NewLog(ctx.Slogger())
+	c.Sender = sms.NewLog(gate.NumberLog(ctx.Slogger()))
 	return nil
 }
 

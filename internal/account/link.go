@@ -116,7 +116,7 @@ func (db *DB) linkWriting(ctx context.Context, c call, about lockSet) (Outcome, 
 		return Outcome{}, err
 	}
 	if a.rebound {
-		db.log.Load().Error("more than 20 unionids an hour have changed; was the app bound to another Open Platform account?",
+		db.log.Load().ErrorContext(ctx, "more than 20 unionids an hour have changed; was the app bound to another Open Platform account?",
 			"appid", c.in.AppID)
 	}
 	out.Events = a.events

@@ -69,7 +69,7 @@ func (db *DB) see(ctx context.Context, id string, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, seenWithin)
 	defer cancel()
 	if _, err := db.write.ExecContext(ctx, `UPDATE wxgate_user SET last_seen = ? WHERE id = ? AND last_seen < ?`, millis(now), id, millis(now)); err != nil {
-		db.log.Load().Warn("a member's visit was not noted", "error", err)
+		db.log.Load().WarnContext(ctx, "a member's visit was not noted", "error", err)
 	}
 }
 

@@ -46,7 +46,7 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 	}
 	if v.viaHeader && !v.failed && v.session() == nil && !v.who.known() {
 		v.trace.because("a client that sends its session in a header has to know that it is of no use")
-		s.writeProblem(w, r, newProblem(codeSessionExpired))
+		s.writeProblem(w, s.numbered(r), newProblem(codeSessionExpired))
 		return outcomeRefused
 	}
 	if isPreflight(r) && s.staysPreflight(r, v) {
@@ -56,15 +56,15 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 	}
 	navigation, prefetch := isNavigation(r), isPrefetch(r)
 	if navigation && !prefetch {
-		if s.wantsSilent(v) && s.startSilent(w, r, v) {
+		if s.wantsSilent(v) && s.startSilent(w, s.numbered(r), v) {
 			return outcomeSilent
 		}
 	}
 	if navigation && !prefetch || v.viaHeader {
-		s.refresh(r.Context(), v)
+		s.refresh(r, v)
 	}
 	if !v.who.known() && !prefetch && s.mayMint(r, v, navigation) {
-		s.mint(r.Context(), v)
+		s.mint(s.numbered(r).Context(), v)
 	}
 	if v.level > Guest && v.reaches(v.level) && navigation && !prefetch && s.wantsUnionID(v) {
 		v.trace.because("he is a member without a unionid, and is asked for a consent once a day")
@@ -78,6 +78,7 @@ func (s *Site) answer(w http.ResponseWriter, r *http.Request, v *Visit) string {
 		v.trace.because(v.standing())
 		return outcomePass
 	}
+	r = s.numbered(r)
 	if !prefetch && s.promote(r.Context(), v) && v.reaches(v.level) {
 		v.trace.because("he becomes a member without a page: WeChat has told his unionid, and first_login wechat asks for no more")
 		return outcomePass
@@ -112,7 +113,7 @@ func (v *Visit) reaches(level Level) bool {
 
 // refresh gives a visitor who is known a new token when the sliding expiry is
 // due, or when his token still names a user id that was replaced.
-func (s *Site) refresh(ctx context.Context, v *Visit) {
+func (s *Site) refresh(r *http.Request, v *Visit) {
 	due := v.now.Unix() >= v.renew
 	moved := v.who.marks&markMoved != 0
 	if !v.who.known() || v.grace || !due && !moved {
@@ -127,7 +128,7 @@ func (s *Site) refresh(ctx context.Context, v *Visit) {
 	next.UserID, next.Kind = v.who.id, v.who.kind
 	if v.who.member() && old.Kind != kindMember {
 		next.Born, next.AMR = 0, amrWeChat
-		if !s.rotate(ctx, v, &next) {
+		if !s.rotate(s.numbered(r).Context(), v, &next) {
 			return
 		}
 	}
@@ -147,7 +148,7 @@ func (s *Site) rotate(ctx context.Context, v *Visit, next *session.Session) bool
 	defer cancel()
 	err := s.Accounts.RevokeSession(ctx, old.ID, v.now.Add(rotationGrace), s.lastExpiry(v, old))
 	if err != nil {
-		s.storeFailed(v, "database", "rotating a session", err)
+		s.storeFailed(ctx, v, "database", "rotating a session", err)
 		return false
 	}
 	return true
@@ -196,9 +197,9 @@ func (v *Visit) inBrowser() bool { return v.agent().wechat && !v.viaHeader }
 
 // become tells the shop, in this very request, who the visitor is by the
 // session he is about to get.
-func (s *Site) become(v *Visit, res account.Resolved) {
+func (s *Site) become(ctx context.Context, v *Visit, res account.Resolved) {
 	e := s.entryOf(v.issue, res)
-	if s.sign(&e, v.now) {
+	if s.sign(ctx, &e, v.now) {
 		v.who = e.who
 	} else {
 		v.who, v.failed = identity{}, true
@@ -234,13 +235,13 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 	next.ID, next.IssuedAt = sess.ID, sess.IssuedAt
 	res, err := s.current(ctx, next)
 	if err != nil {
-		s.storeFailed(v, "database", "resolving a session", err)
+		s.storeFailed(ctx, v, "database", "resolving a session", err)
 		return false
 	}
 	if s.succeed(ctx, v, e) == nil {
 		return false
 	}
-	s.become(v, res)
+	s.become(ctx, v, res)
 	s.Metrics.Login(e.channel, "ok")
 	return v.who.known()
 }
@@ -272,7 +273,7 @@ func (s *Site) live(ctx context.Context, v *Visit) bool {
 		v.sess, v.token = nil, ""
 		return false
 	case err != nil:
-		s.storeFailed(v, "database", "resolving a session", err)
+		s.storeFailed(ctx, v, "database", "resolving a session", err)
 		return false
 	}
 	return res.DiesAt.IsZero()
@@ -287,11 +288,11 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 	defer cancel()
 	out, err := s.Accounts.Link(ctx, s.cfg.Account, in)
 	if errors.Is(err, account.ErrShopUserID) {
-		s.complain("the shop has logged in somebody who cannot be", "error", err)
+		s.complain(ctx, "the shop has logged in somebody who cannot be", "error", err)
 		return out, false
 	}
 	if err != nil {
-		s.storeFailed(v, "database", "linking", err)
+		s.storeFailed(ctx, v, "database", "linking", err)
 		return out, false
 	}
 	s.Metrics.Link(out.Code)
@@ -299,7 +300,7 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 	if out.Code == account.CodeUnavailable {
 		s.Metrics.StoreError("new_members")
 		s.shopLog.Do(func() {
-			s.Log.Error("new_members: the shop gave no user id, so that visitors stay guests; this is said once a minute",
+			s.Log.ErrorContext(ctx, "new_members: the shop gave no user id, so that visitors stay guests; this is said once a minute",
 				"error", out.Unavailable)
 		})
 	}

@@ -129,7 +129,7 @@ func (s *Site) bearerOf(ctx context.Context, v *Visit, sess *session.Session) be
 	}
 	res, err := s.current(ctx, sess)
 	if err != nil {
-		s.storeFailed(v, "database", "resolving a session", err)
+		s.storeFailed(ctx, v, "database", "resolving a session", err)
 		return refusedBearer(newProblem(codeUnavailable))
 	}
 	done.User = userOf(identity{id: res.UserID, kind: string(res.Kind), phone: res.PhoneVerified, channel: sess.Channel})

@@ -89,7 +89,7 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 	p, found, err := s.pendingOf(ctx, in.state)
 	switch {
 	case err != nil:
-		s.storeFailed(v, "session", "reading an OAuth state", err)
+		s.storeFailed(ctx, v, "session", "reading an OAuth state", err)
 		return result{ReturnTo: "/", Exhaust: true}
 	case !found: // nobody knows it, or another instance has just taken it
 		res, _ := s.finished(ctx, v, in)
@@ -181,7 +181,7 @@ func (s *Site) openResult(sealed []byte) (res result, ok bool) {
 func (s *Site) keepResult(ctx context.Context, state string, res result) {
 	if err := s.logins.Put(ctx, resultKey(state), s.sealResult(res), stateLife); err != nil {
 		s.Metrics.StoreError("session")
-		s.Log.Error("keeping the result of a login", "store", "session", "error", err)
+		s.Log.ErrorContext(ctx, "keeping the result of a login", "store", "session", "error", err)
 	}
 }
 
@@ -319,7 +319,7 @@ func (s *Site) loggedIn(ctx context.Context, v *Visit, p pending, out loginOutco
 	}
 	if missing {
 		next.ConsentedAt = v.now.Unix()
-		s.Log.Warn("a consent brought no unionid; is the app bound to the Open Platform account?", "appid", p.AppID)
+		s.Log.WarnContext(ctx, "a consent brought no unionid; is the app bound to the Open Platform account?", "appid", p.AppID)
 	}
 	res := result{ReturnTo: p.ReturnTo, Token: s.tokenOf(next)}
 	switch {

@@ -114,7 +114,7 @@ func (s *Site) toExternal(w http.ResponseWriter, r *http.Request, v *Visit) (ans
 	}
 	v.trace.because("he came to " + seen + ", and external_url is " + s.origin())
 	if v.param == "host" {
-		s.Log.Error("visitors reach the gateway under another address than external_url",
+		s.Log.ErrorContext(s.numbered(r).Context(), "visitors reach the gateway under another address than external_url",
 			"seen", seen, "external_url", s.origin())
 		s.writePage(w, r, page{Status: http.StatusBadRequest, Key: "wrong_host", Detail: seen + " ≠ " + s.origin()})
 		return true

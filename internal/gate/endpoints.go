@@ -112,9 +112,10 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 		writeProof(w, r, proof)
 		return
 	}
+	r = s.numbered(r)
 	if s.shadowOf != nil && !forMachines(strings.TrimPrefix(v.Sent.Path, s.cfg.Prefix)) {
 		v.level = Public
-		s.foretell(v, outcomeEndpoint)
+		s.foretell(r, v, outcomeEndpoint)
 		s.writeProblem(w, r, newProblem(codeNotFound))
 		return
 	}
@@ -298,7 +299,7 @@ func (s *Site) readyz(w http.ResponseWriter, r *http.Request, _ *Visit) {
 	go func() { shared <- s.pingShared(ctx) }()
 	said := "ready\n"
 	if err := s.Accounts.Ping(ctx); err != nil {
-		s.Log.Warn("not ready", "store", "database", "error", err)
+		s.Log.WarnContext(ctx, "not ready", "store", "database", "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		said = "database unavailable\n"
 	}

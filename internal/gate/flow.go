@@ -188,7 +188,7 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 	defer cancel()
 	if err := s.logins.Put(ctx, stateKey(state), raw, life); err != nil {
 		s.Metrics.StoreError("session")
-		s.Log.Error("keeping an OAuth state", "store", "session", "error", err)
+		s.Log.ErrorContext(ctx, "keeping an OAuth state", "store", "session", "error", err)
 		return false
 	}
 	to := p.Via + p.Prefix + relayPath + "?state=" + state
@@ -196,7 +196,7 @@ func (s *Site) authorize(ctx context.Context, w http.ResponseWriter, v *Visit, a
 		to, err = s.WeChat.AuthorizeURL(wechat.AuthorizeParams{AppID: app, RedirectURI: p.callback(), Scope: a.scope, State: state})
 	}
 	if err != nil {
-		s.Log.Error("building the authorize URL", "error", err)
+		s.Log.ErrorContext(ctx, "building the authorize URL", "error", err)
 		return false
 	}
 	s.setFlow(w, a.flow)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -87,6 +88,9 @@ type Deps struct {
 	SMS      SMS           // nil: no phone can be verified
 	Metrics  Metrics
 	Log      *slog.Logger
+	// Number returns the number of a request, by which its log lines are found; it
+	// is the same each time. Nil: requests have none.
+	Number func(*http.Request) string
 }
 
 // Accounts is what the gate needs of the account store. An error means that

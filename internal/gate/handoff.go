@@ -74,7 +74,7 @@ func (s *Site) miniTicket(w http.ResponseWriter, r *http.Request, v *Visit) {
 		err = s.Store.Put(ctx, s.handoffKey(ticket), []byte(s.Keys.Seal(session.TypeHandoff, raw)), ticketLife)
 	}
 	if err != nil {
-		s.storeFailed(v, "session", "keeping a ticket", err)
+		s.storeFailed(ctx, v, "session", "keeping a ticket", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}
@@ -121,7 +121,7 @@ func (s *Site) handoverOf(ctx context.Context, v *Visit, ticket string) (h hando
 	}
 	sealed, found, err := s.Store.Get(ctx, s.handoffKey(ticket))
 	if err != nil {
-		s.storeFailed(v, "session", "reading a ticket", err)
+		s.storeFailed(ctx, v, "session", "reading a ticket", err)
 		return h, false
 	}
 	raw, ok := s.Keys.Open(session.TypeHandoff, string(sealed))
@@ -145,7 +145,7 @@ func (s *Site) takeOver(ctx context.Context, v *Visit, h handover, ticket string
 		case errors.Is(err, account.ErrSessionDead):
 			may = false
 		case err != nil:
-			s.storeFailed(v, "database", "resolving a session", err)
+			s.storeFailed(ctx, v, "database", "resolving a session", err)
 			return string(codeUnavailable)
 		case h.Session.UserID != "":
 			next.UserID, next.Kind = res.UserID, string(res.Kind)
@@ -157,7 +157,7 @@ func (s *Site) takeOver(ctx context.Context, v *Visit, h handover, ticket string
 	_, found, err := s.Store.Take(ctx, s.handoffKey(ticket))
 	switch {
 	case err != nil:
-		s.storeFailed(v, "session", "taking a ticket", err)
+		s.storeFailed(ctx, v, "session", "taking a ticket", err)
 		return string(codeUnavailable)
 	case !found || !may:
 		return outcomeBurnt
@@ -245,7 +245,7 @@ func (s *Site) fetchLeft(ctx context.Context, v *Visit, in account.Input, out ac
 	in.SessionAppID, in.SessionOpenID, in.SessionUnionID, in.HandedOver = "", "", "", false
 	if _, err := s.Accounts.Link(ctx, s.cfg.Account, in); err != nil {
 		s.Metrics.StoreError("database")
-		s.Log.Error("linking what a browser was before it was handed over", "store", "database", "error", err)
+		s.Log.ErrorContext(ctx, "linking what a browser was before it was handed over", "store", "database", "error", err)
 	}
 }
 

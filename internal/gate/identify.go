@@ -33,7 +33,7 @@ func (s *Site) identify(r *http.Request, v *Visit) {
 		return
 	}
 	key := s.cacheKey(v.token)
-	if s.fromCache(v, key) {
+	if s.fromCache(r, v, key) {
 		s.Metrics.CacheHit()
 		return
 	}
@@ -42,7 +42,7 @@ func (s *Site) identify(r *http.Request, v *Visit) {
 		return
 	}
 	started := time.Now()
-	s.resolve(r.Context(), v, key)
+	s.resolve(s.numbered(r).Context(), v, key)
 	s.Metrics.Identified(time.Since(started))
 }
 
@@ -53,7 +53,7 @@ func (s *Site) cacheKey(token string) session.Key {
 }
 
 // fromCache serves v from the cache and signs again what is about to expire.
-func (s *Site) fromCache(v *Visit, key session.Key) bool {
+func (s *Site) fromCache(r *http.Request, v *Visit, key session.Key) bool {
 	if !s.Watcher.Fresh(v.now, s.cfg.StaleFor) {
 		return false
 	}
@@ -70,7 +70,7 @@ func (s *Site) fromCache(v *Visit, key session.Key) bool {
 	}
 	if now >= e.refresh {
 		sess := v.session()
-		if sess == nil || !s.sign(&e, v.now) {
+		if sess == nil || !s.sign(s.numbered(r).Context(), &e, v.now) {
 			return false
 		}
 		s.Cache.Put(key, gen, encodeEntry(&e), e.sid, e.who.id, sess.UserID)
@@ -90,11 +90,11 @@ func (s *Site) resolve(ctx context.Context, v *Visit, key session.Key) {
 		v.sess, v.token = nil, ""
 		return
 	case err != nil:
-		s.storeFailed(v, "database", "resolving a session", err)
+		s.storeFailed(ctx, v, "database", "resolving a session", err)
 		return
 	}
 	e := s.entryOf(sess, res)
-	if !s.sign(&e, v.now) {
+	if !s.sign(ctx, &e, v.now) {
 		v.failed = true
 		return
 	}
@@ -184,7 +184,7 @@ func (s *Site) renewAt(sess *session.Session) int64 {
 }
 
 // sign makes the assertion of e. It fails only when no key can be used.
-func (s *Site) sign(e *entry, now time.Time) bool {
+func (s *Site) sign(ctx context.Context, e *entry, now time.Time) bool {
 	c := assertion.Claims{
 		Subject: e.who.id, Kind: e.who.kind, PhoneVerified: e.who.phone,
 		Channel: e.who.channel, AppID: e.appid, OpenID: e.openidClaim, UnionID: e.unionid,
@@ -197,18 +197,18 @@ func (s *Site) sign(e *entry, now time.Time) bool {
 	}
 	signed, err := s.Signer.Sign(c, now)
 	if err != nil {
-		s.Log.Error("signing an assertion", "error", err)
+		s.Log.ErrorContext(ctx, "signing an assertion", "error", err)
 		return false
 	}
 	e.who.assertion, e.refresh = signed.Token, signed.RefreshAt.Unix()
 	return true
 }
 
-func (s *Site) storeFailed(v *Visit, store, doing string, err error) {
+func (s *Site) storeFailed(ctx context.Context, v *Visit, store, doing string, err error) {
 	v.failed = true
 	v.trace.because(doing + " failed, so nothing is given out")
 	s.Metrics.StoreError(store)
-	s.Log.Error(doing, "store", store, "error", err)
+	s.Log.ErrorContext(ctx, doing, "store", store, "error", err)
 }
 
 // The encoding of an entry: four times, two bytes, then strings with their

@@ -29,7 +29,7 @@ func (l logins) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err == nil || s.Local == nil {
 		return err
 	}
-	s.sharedFailed("session", err)
+	s.sharedFailed(ctx, "session", err)
 	return s.Local.Store.Put(ctx, key, value, ttl)
 }
 
@@ -39,7 +39,7 @@ func (l logins) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err == nil || s.Local == nil {
 		return added, err
 	}
-	s.sharedFailed("session", err)
+	s.sharedFailed(ctx, "session", err)
 	return s.Local.Store.Add(ctx, key, value, ttl)
 }
 
@@ -68,15 +68,15 @@ func (s *Site) countGuest(ctx context.Context, key string) (ok bool, wait time.D
 	if err == nil || s.Local == nil {
 		return ok, wait, err
 	}
-	s.sharedFailed("limit", err)
+	s.sharedFailed(ctx, "limit", err)
 	return s.Local.Limiter.Allow(ctx, key, s.cfg.MintLimit)
 }
 
 // sharedFailed takes note of a failure that visitors do not meet with.
-func (s *Site) sharedFailed(store string, err error) {
+func (s *Site) sharedFailed(ctx context.Context, store string, err error) {
 	s.Metrics.StoreError(store)
 	s.sharedLog.Do(func() {
-		s.Log.Error("a store that instances share has failed, and this one goes on alone; this is said once a minute",
+		s.Log.ErrorContext(ctx, "a store that instances share has failed, and this one goes on alone; this is said once a minute",
 			"store", store, "error", err)
 	})
 }

@@ -48,7 +48,7 @@ func (s *Site) proveForMerge(ctx context.Context, v *Visit, add func(*proofOfSel
 		err = s.putProof(ctx, mergeKey(v.session()), p)
 	}
 	if err != nil {
-		s.storeFailed(v, "session", "keeping a proof", err)
+		s.storeFailed(ctx, v, "session", "keeping a proof", err)
 	}
 	return err == nil
 }
@@ -102,7 +102,7 @@ func (s *Site) mergePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 	proofs, err := s.mergeProofs(ctx, v)
 	switch {
 	case err != nil:
-		s.storeFailed(v, "session", "reading a proof", err)
+		s.storeFailed(ctx, v, "session", "reading a proof", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case q.Get("code") == "done":
 		s.writePage(w, r, donePage("merged", back))
@@ -151,7 +151,7 @@ func (s *Site) previewMerge(ctx context.Context, v *Visit, proofs proofOfSelf) (
 	case errors.Is(err, account.ErrUnknownUser), errors.Is(err, account.ErrUserCancelled), errors.Is(err, account.ErrNotMember):
 		return preview, newProblem(codeOneAccount)
 	case err != nil:
-		s.storeFailed(v, "database", "previewing a merge", err)
+		s.storeFailed(ctx, v, "database", "previewing a merge", err)
 		return preview, newProblem(codeUnavailable)
 	case preview.From.ID == preview.To.ID, preview.From.ID != v.who.id && preview.To.ID != v.who.id:
 		return preview, newProblem(codeOneAccount)
@@ -179,7 +179,7 @@ func (s *Site) mergeAccounts(w http.ResponseWriter, r *http.Request, v *Visit) {
 	defer cancel()
 	proofs, err := s.mergeProofs(ctx, v)
 	if err != nil {
-		s.storeFailed(v, "session", "reading a proof", err)
+		s.storeFailed(ctx, v, "session", "reading a proof", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}
@@ -190,7 +190,7 @@ func (s *Site) mergeAccounts(w http.ResponseWriter, r *http.Request, v *Visit) {
 	out, err := s.Accounts.Merge(ctx, s.cfg.Account, proofs.merging())
 	switch {
 	case err != nil:
-		s.storeFailed(v, "database", "merging two accounts", err)
+		s.storeFailed(ctx, v, "database", "merging two accounts", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	case out.Code != account.CodeOK:

@@ -70,7 +70,7 @@ func (s *Site) miniLogin(w http.ResponseWriter, r *http.Request, v *Visit) {
 func (s *Site) tellMini(ctx context.Context, app wechat.App, code string) told {
 	m, err := s.WeChat.Code2Session(ctx, app, code)
 	if err != nil {
-		return s.refusedCode("logging in to a mini program", err)
+		return s.refusedCode(ctx, "logging in to a mini program", err)
 	}
 	s.keepSessionKey(ctx, miniUser{app.AppID, m.OpenID}, m.Key)
 	return told{OpenID: m.OpenID, UnionID: m.UnionID}
@@ -142,7 +142,7 @@ func (s *Site) inMiniProgram(ctx context.Context, v *Visit) (wechat.App, problem
 func (s *Site) tellPhone(ctx context.Context, o wechat.Owner, code string) told {
 	number, err := s.WeChat.PhoneNumber(ctx, o, code)
 	if err != nil {
-		return s.refusedCode("asking for a phone number", err)
+		return s.refusedCode(ctx, "asking for a phone number", err)
 	}
 	return toldPhone(number)
 }

@@ -59,7 +59,7 @@ func (s *Site) miniProfile(w http.ResponseWriter, r *http.Request, v *Visit) {
 	}
 	kept, err := s.Accounts.KeepProfile(ctx, given)
 	if err != nil {
-		s.storeFailed(v, "database", "keeping a profile", err)
+		s.storeFailed(ctx, v, "database", "keeping a profile", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}
@@ -135,7 +135,7 @@ func (s *Site) profileOf(ctx context.Context, v *Visit, sess *session.Session) *
 	defer cancel()
 	p, err := s.Accounts.Profile(ctx, sess.AppID, sess.OpenID)
 	if err != nil {
-		s.storeFailed(v, "database", "reading a profile", err)
+		s.storeFailed(ctx, v, "database", "reading a profile", err)
 		return nil
 	}
 	if p.Nickname == "" && p.Avatar == "" {

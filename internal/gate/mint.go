@@ -56,7 +56,7 @@ func (s *Site) mintAllowed(ctx context.Context, v *Visit) bool {
 func (s *Site) mintLimit(ctx context.Context, v *Visit) (ok bool, wait time.Duration, err error) {
 	ok, wait, err = s.countGuest(ctx, "mint:"+limit.AddressKey(v.ClientIP))
 	if err != nil {
-		s.storeFailed(v, "limit", "counting new guests", err)
+		s.storeFailed(ctx, v, "limit", "counting new guests", err)
 	} else if !ok {
 		v.trace.because("no guest id is given: too many have come from his block of addresses (mint_limit)")
 	}
@@ -71,7 +71,7 @@ func (s *Site) mint(ctx context.Context, v *Visit) {
 	}
 	v.trace.mints()
 	s.give(v, next)
-	s.become(v, account.Resolved{UserID: next.UserID, Kind: account.Guest})
+	s.become(ctx, v, account.Resolved{UserID: next.UserID, Kind: account.Guest})
 }
 
 // newGuest is a session of a guest nobody has seen before, or nil when ids
@@ -81,7 +81,7 @@ func (s *Site) newGuest(ctx context.Context, v *Visit) *session.Session {
 	defer cancel()
 	id, err := s.Accounts.NewGuestID(ctx)
 	if err != nil {
-		s.storeFailed(v, "database", "taking a guest id", err)
+		s.storeFailed(ctx, v, "database", "taking a guest id", err)
 		return nil
 	}
 	return &session.Session{

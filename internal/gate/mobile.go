@@ -73,7 +73,7 @@ func (s *Site) mobileLogin(w http.ResponseWriter, r *http.Request, v *Visit) {
 func (s *Site) tellMobile(ctx context.Context, app wechat.App, code string) told {
 	grant, err := s.WeChat.ExchangeCode(ctx, app, code)
 	if err != nil {
-		return s.refusedCode("logging in to a mobile app", err)
+		return s.refusedCode(ctx, "logging in to a mobile app", err)
 	}
 	g := told{OpenID: grant.OpenID, UnionID: grant.UnionID}
 	if g.UnionID == "" && !s.cfg.Account.StandIns[app.AppID] {

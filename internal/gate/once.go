@@ -47,7 +47,7 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 	first, err := s.logins.Add(ctx, key, s.sealSpent(spent), codeKept)
 	switch {
 	case err != nil:
-		s.storeFailed(v, "session", "claiming a code", err)
+		s.storeFailed(ctx, v, "session", "claiming a code", err)
 		return refusedBearer(newProblem(codeUnavailable))
 	case first:
 		spent.Told, spent.At = c.tell(), v.now.Unix()
@@ -72,7 +72,7 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 	}
 	if err := s.logins.Put(ctx, key, s.sealSpent(spent), codeKept); err != nil {
 		s.Metrics.StoreError("session")
-		s.Log.Error("keeping the result of a code", "store", "session", "error", err)
+		s.Log.ErrorContext(ctx, "keeping the result of a code", "store", "session", "error", err)
 	}
 	return done
 }
@@ -89,7 +89,7 @@ func (s *Site) waitForSpent(ctx context.Context, v *Visit, key string) (spentCod
 	case ctx.Err() != nil:
 		return spentCode{}, newProblem(codeWeChatBusy)
 	case err != nil:
-		s.storeFailed(v, "session", "reading the result of a code", err)
+		s.storeFailed(ctx, v, "session", "reading the result of a code", err)
 		return spentCode{}, newProblem(codeUnavailable)
 	case !found:
 		return spentCode{}, newProblem(codeUsed)
@@ -142,7 +142,7 @@ func (g told) problem() problem {
 }
 
 // refusedCode is what a client is told of a code that WeChat did not take.
-func (s *Site) refusedCode(doing string, err error) told {
+func (s *Site) refusedCode(ctx context.Context, doing string, err error) told {
 	var e *wechat.Error
 	switch {
 	case errors.As(err, &e) && e.Code == wechat.CodeUsed:
@@ -154,6 +154,6 @@ func (s *Site) refusedCode(doing string, err error) told {
 	case e != nil && e.Code == wechat.CodeMinuteLimit:
 		return told{Failed: codeRateLimited}
 	}
-	s.logWeChat(doing, err)
+	s.logWeChat(ctx, doing, err)
 	return told{Failed: codeWeChatBusy}
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -125,6 +126,7 @@ func (p *pages) text(lang int, key string) string { return p.texts[lang][key] }
 
 type pageData struct {
 	Lang, Title, Note, Detail, Code, CodeLabel string
+	Number, NumberLabel                        string // of the request
 	Script                                     string // its URL
 	Name, Logo, Contact, ContactLabel          string // of the shop
 	Text                                       []string
@@ -139,8 +141,8 @@ type actionData struct {
 }
 
 type formData struct {
-	Send, Prove, Next, Refused, Purpose                                 string // URLs and what is sent to them
-	Phone, Code, SendLabel, Again, Submit, Sent, Failed, Lost, NoScript string // words; without Phone it is not asked for
+	Send, Prove, Next, Refused, Purpose                                         string // URLs and what is sent to them
+	Phone, Code, SendLabel, Again, Submit, Sent, Failed, Lost, Number, NoScript string // words; without Phone it is not asked for
 }
 
 func (s *Site) formData(f *form, lang int) *formData {
@@ -152,7 +154,7 @@ func (s *Site) formData(f *form, lang int) *formData {
 	d := &formData{
 		Send: s.cfg.Prefix + "/phone/code", Prove: s.cfg.Prefix + "/phone", Next: f.Next, Refused: f.Refused, Purpose: f.Purpose,
 		Code: label("sms_code"), SendLabel: label("send"), Again: label("again"), Submit: label(f.Submit),
-		Sent: label("sent"), Failed: label("failed"), Lost: label("lost"), NoScript: label("no_script"),
+		Sent: label("sent"), Failed: label("failed"), Lost: label("lost"), Number: label("number"), NoScript: label("no_script"),
 	}
 	if f.AskPhone {
 		d.Phone = label("phone")
@@ -189,8 +191,13 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		data.Script = p.scriptURL
 	}
 	data.Name, data.Logo = s.cfg.Brand.Name, p.logoURL
-	if pg.Contact || pg.Code != "" || pg.Status >= http.StatusBadRequest {
+	wrong := pg.Code != "" || pg.Status >= http.StatusBadRequest
+	if pg.Contact || wrong {
 		data.Contact, data.ContactLabel = s.cfg.Brand.Contact, p.text(lang, "label.contact")
+	}
+	if wrong {
+		number := s.refused(r, cmp.Or(pg.Code, code(pg.Key)), pg.Status)
+		data.Number, data.NumberLabel = number[:min(len(number), shortNumber)], p.text(lang, "label.number")
 	}
 	posts := false
 	for _, a := range pg.Actions {
@@ -202,7 +209,7 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 	}
 	var body bytes.Buffer
 	if err := p.tmpl.Execute(&body, data); err != nil {
-		s.Log.Error("rendering a page", "page", pg.Key, "error", err)
+		s.Log.ErrorContext(r.Context(), "rendering a page", "page", pg.Key, "error", err)
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}

@@ -44,7 +44,7 @@ func (s *Site) changePhone(ctx context.Context, v *Visit, slot codeSlot, out acc
 	}
 	proof, found, err := s.changeProof(ctx, v)
 	if err != nil {
-		s.storeFailed(v, "session", "reading a proof", err)
+		s.storeFailed(ctx, v, "session", "reading a proof", err)
 		return out, false
 	}
 	if !found {
@@ -54,7 +54,7 @@ func (s *Site) changePhone(ctx context.Context, v *Visit, slot codeSlot, out acc
 		Phone: account.Phone(proof.Phone), AppID: proof.AppID, OpenID: proof.OpenID, UnionID: proof.UnionID,
 	}})
 	if err != nil {
-		s.storeFailed(v, "database", "changing a phone", err)
+		s.storeFailed(ctx, v, "database", "changing a phone", err)
 		return out, false
 	}
 	if changed.Code == account.CodeOK {
@@ -67,7 +67,7 @@ func (s *Site) changePhone(ctx context.Context, v *Visit, slot codeSlot, out acc
 func (s *Site) keepProof(ctx context.Context, v *Visit, p proofOfSelf) bool {
 	err := s.putProof(ctx, proofKey(v.session()), p)
 	if err != nil {
-		s.storeFailed(v, "session", "keeping a proof", err)
+		s.storeFailed(ctx, v, "session", "keeping a proof", err)
 	}
 	return err == nil
 }
@@ -106,7 +106,7 @@ func (s *Site) changePage(w http.ResponseWriter, r *http.Request, v *Visit, back
 	defer cancel()
 	_, proven, err := s.changeProof(ctx, v)
 	if err != nil {
-		s.storeFailed(v, "session", "reading a proof", err)
+		s.storeFailed(ctx, v, "session", "reading a proof", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}

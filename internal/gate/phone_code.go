@@ -92,7 +92,7 @@ func (s *Site) openCode(sealed []byte) (c liveCode, ok bool) {
 func (s *Site) useCode(ctx context.Context, v *Visit, slot codeSlot, entered string) (liveCode, problem) {
 	sealed, found, err := s.Store.Get(ctx, slot.key())
 	if err != nil {
-		s.storeFailed(v, "session", "reading a code", err)
+		s.storeFailed(ctx, v, "session", "reading a code", err)
 		return liveCode{}, newProblem(codeUnavailable)
 	}
 	c, ok := s.openCode(sealed)
@@ -115,7 +115,7 @@ func (s *Site) useCode(ctx context.Context, v *Visit, slot codeSlot, entered str
 	// Of many requests that come with the right code exactly one takes it.
 	sealed, found, err = s.Store.Take(ctx, slot.key())
 	if err != nil {
-		s.storeFailed(v, "session", "taking a code", err)
+		s.storeFailed(ctx, v, "session", "taking a code", err)
 		return c, newProblem(codeUnavailable)
 	}
 	if taken, ok := s.openCode(sealed); !found || !ok || taken.ID != c.ID {
@@ -136,7 +136,7 @@ func (s *Site) countTry(ctx context.Context, v *Visit, slot codeSlot, c liveCode
 		added, err := s.Store.Add(ctx, "codetry:"+c.ID+":"+strconv.Itoa(n), []byte{1}, codeLife)
 		switch {
 		case err != nil:
-			s.storeFailed(v, "session", "counting the tries of a code", err)
+			s.storeFailed(ctx, v, "session", "counting the tries of a code", err)
 			return 0, newProblem(codeUnavailable)
 		case added:
 			return codeTries - 1 - n, problem{}
@@ -163,7 +163,7 @@ func (s *Site) within(ctx context.Context, v *Visit, quotas ...quota) problem {
 	for _, q := range quotas {
 		ok, wait, err := s.Limiter.Allow(ctx, q.key, q.limit)
 		if err != nil {
-			s.storeFailed(v, "limit", "counting codes", err)
+			s.storeFailed(ctx, v, "limit", "counting codes", err)
 			return newProblem(codeUnavailable)
 		}
 		if !ok {

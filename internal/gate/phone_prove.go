@@ -94,7 +94,7 @@ func (s *Site) phoneOf(ctx context.Context, v *Visit) (account.Phone, problem) {
 	case errors.Is(err, account.ErrUnknownUser), errors.Is(err, account.ErrUserCancelled):
 		return "", s.loginNeeded(v)
 	case err != nil:
-		s.storeFailed(v, "database", "reading a phone", err)
+		s.storeFailed(ctx, v, "database", "reading a phone", err)
 		return "", newProblem(codeUnavailable)
 	case phone == "":
 		return "", newProblem(codePhoneInvalid)
@@ -163,7 +163,7 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 	}
 	if err := s.putCode(ctx, v, a.slot, c); err != nil {
 		s.Metrics.StoreError("session")
-		s.Log.Error("keeping the result of a code", "store", "session", "error", err)
+		s.Log.ErrorContext(ctx, "keeping the result of a code", "store", "session", "error", err)
 	}
 	return done
 }

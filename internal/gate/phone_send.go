@@ -63,14 +63,14 @@ func (s *Site) send(r *http.Request, v *Visit, a phoneRequest) problem {
 		}
 		s.Metrics.SMS(smsOverspent)
 		s.budgetLog.Do(func() {
-			s.Log.Error("sms_budget is spent: no code is sent to anybody for now; is somebody spending it? this is said once a minute",
+			s.Log.ErrorContext(ctx, "sms_budget is spent: no code is sent to anybody for now; is somebody spending it? this is said once a minute",
 				"budget", s.cfg.SMSBudget)
 		})
 		return noCodes(time.Duration(p.retryAfter) * time.Second)
 	}
 	code, err := s.newCode(ctx, v, a.slot)
 	if err != nil {
-		s.storeFailed(v, "session", "keeping a code", err)
+		s.storeFailed(ctx, v, "session", "keeping a code", err)
 		return newProblem(codeUnavailable)
 	}
 	purpose := a.slot.purpose
@@ -112,7 +112,7 @@ func (s *Site) handOver(ctx context.Context, m sms.Message) problem {
 	}
 	s.Metrics.SMS(string(reason))
 	s.carrierLog.Do(func() {
-		s.Log.Error("a carrier did not take a code; this is said once a minute, and wxgate_sms_total counts them all", "error", err)
+		s.Log.ErrorContext(ctx, "a carrier did not take a code; this is said once a minute, and wxgate_sms_total counts them all", "error", err)
 	})
 	switch reason {
 	case sms.ReasonUnsure: // it may have been sent, and is not sent again

@@ -16,7 +16,8 @@ type problem struct {
 	Type     string `json:"type"`
 	Title    string `json:"title"`
 	Status   int    `json:"status"`
-	Detail   string `json:"detail,omitempty"` // what it means and what to do, in the visitor's language
+	Detail   string `json:"detail,omitempty"`   // what it means and what to do, in the visitor's language
+	Instance string `json:"instance,omitempty"` // the number of the request, as a URN (RFC 9562)
 	Code     code   `json:"code"`
 	Need     string `json:"need,omitempty"`
 	LoginURL string `json:"login_url,omitempty"`
@@ -95,6 +96,11 @@ func (s *Site) writeProblem(w http.ResponseWriter, r *http.Request, p problem) {
 	lang := s.pages.language(r)
 	p.Title = s.pages.text(lang, "title."+string(p.Code))
 	p.Detail = strings.ReplaceAll(s.pages.text(lang, "text."+cmp.Or(p.text, string(p.Code))), "\n", " ")
+	if p.Code != codeLoginRequired { // which is an ordinary answer, and nothing to look for in a log
+		if number := s.refused(r, p.Code, p.Status); number != "" {
+			p.Instance = "urn:uuid:" + number
+		}
+	}
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
 		writeJSON(w, p)

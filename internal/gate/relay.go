@@ -49,12 +49,12 @@ func (s *Site) relay(w http.ResponseWriter, r *http.Request, v *Visit) {
 	switch {
 	case isNavigation(r) && s.toExternal(w, r, v):
 	case err != nil:
-		s.storeFailed(v, "session", "reading an OAuth state", err)
+		s.storeFailed(ctx, v, "session", "reading an OAuth state", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case isPrefetch(r), !found, p.Via != s.origin(), p.Prefix != s.cfg.Prefix, p.AppID != s.app(p.Scope).AppID:
 		s.writeProblem(w, r, newProblem(codeInvalid))
 	case !slices.Contains(s.cfg.ReturnOrigins, p.Site):
-		s.Log.Error("a site that return_origins does not list names this one as its callback_host", "site", p.Site)
+		s.Log.ErrorContext(ctx, "a site that return_origins does not list names this one as its callback_host", "site", p.Site)
 		s.writeProblem(w, r, newProblem(codeInvalid))
 	case v.now.Unix() >= p.Late:
 		s.redirect(w, p.page())
@@ -87,7 +87,7 @@ func (s *Site) relayBack(ctx context.Context, in callbackInput, p pending) resul
 	err = s.logins.Put(ctx, ticketKey(p.Relay.State, ticket), []byte(s.Keys.Seal(session.TypeTicket, raw)), ticketLife)
 	if err != nil {
 		s.Metrics.StoreError("session")
-		s.Log.Error("keeping a ticket", "store", "session", "error", err)
+		s.Log.ErrorContext(ctx, "keeping a ticket", "store", "session", "error", err)
 		return result{ReturnTo: p.ReturnTo}
 	}
 	return result{ReturnTo: p.ReturnTo, Ticket: p.Relay.Callback + "?ticket=" + ticket + "&state=" + p.Relay.State}
@@ -101,7 +101,7 @@ func (s *Site) takeTicket(ctx context.Context, in callbackInput) (t told) {
 	sealed, found, err := s.logins.Take(ctx, ticketKey(in.state, in.ticket))
 	if err != nil {
 		s.Metrics.StoreError("session")
-		s.Log.Error("reading a ticket", "store", "session", "error", err)
+		s.Log.ErrorContext(ctx, "reading a ticket", "store", "session", "error", err)
 		return told{Failed: codeWeChatBusy}
 	}
 	raw, ok := s.Keys.Open(session.TypeTicket, string(sealed))

@@ -40,7 +40,7 @@ func (s *Site) self(ctx context.Context, v *Visit) (account.Self, bool) {
 	defer cancel()
 	me, err := s.Accounts.Self(ctx, v.who.id)
 	if err != nil {
-		s.storeFailed(v, "database", "reading a person's own data", err)
+		s.storeFailed(ctx, v, "database", "reading a person's own data", err)
 	}
 	return me, err == nil
 }
@@ -183,7 +183,7 @@ func (s *Site) unbind(w http.ResponseWriter, r *http.Request, v *Visit) {
 	case errors.Is(err, account.ErrUnknownUser), errors.Is(err, account.ErrUserCancelled):
 		s.writeProblem(w, r, s.loginNeeded(v))
 	case err != nil:
-		s.storeFailed(v, "database", "unbinding a WeChat account", err)
+		s.storeFailed(ctx, v, "database", "unbinding a WeChat account", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case out.Code == account.CodeLastCredential && wantsPage(r):
 		s.writePage(w, r, s.lastCredentialPage(back))
@@ -230,7 +230,7 @@ func (s *Site) cancelAccount(w http.ResponseWriter, r *http.Request, v *Visit) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
 	if _, err := s.Accounts.Cancel(ctx, account.Cancelling{UserID: v.who.id}); err != nil {
-		s.storeFailed(v, "database", "cancelling an account", err)
+		s.storeFailed(ctx, v, "database", "cancelling an account", err)
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return
 	}

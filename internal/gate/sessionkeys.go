@@ -43,7 +43,7 @@ func (s *Site) keepSessionKey(ctx context.Context, u miniUser, key wechat.Sessio
 		err = s.Store.Put(ctx, s.sessionKeysKey(u), []byte(s.Keys.Seal(session.TypeSessionKey, raw)), keysKeptFor)
 	}
 	if err != nil {
-		s.sharedFailed("session", err) // not in the Local store, where an old key would hide a newer one
+		s.sharedFailed(ctx, "session", err) // not in the Local store, where an old key would hide a newer one
 	}
 }
 
@@ -66,7 +66,7 @@ func (s *Site) withSessionKeys(ctx context.Context, v *Visit, fits func(wechat.S
 	sess := v.session()
 	keys, err := s.sessionKeys(ctx, miniUser{sess.AppID, sess.OpenID})
 	if err != nil {
-		s.storeFailed(v, "session", "reading a session_key", err)
+		s.storeFailed(ctx, v, "session", "reading a session_key", err)
 		return err
 	}
 	for _, key := range keys {

@@ -71,19 +71,19 @@ func (s *Site) foresee(r *http.Request, v *Visit) {
 	if outcome == outcomePass && v.trace.minted {
 		outcome = outcomeGuest
 	}
-	s.foretell(v, outcome)
+	s.foretell(r, v, outcome)
 	v.trace.who, v.who, v.issue = v.who, identity{}, nil
 }
 
 // foretell logs and counts what would have been done. That a request passes
 // needs no line.
-func (s *Site) foretell(v *Visit, outcome string) {
+func (s *Site) foretell(r *http.Request, v *Visit, outcome string) {
 	v.foretold = true
 	s.Metrics.Shadow(v.level, outcome)
 	if outcome == outcomePass {
 		return
 	}
-	s.Log.Info("shadow: nothing was done about a request", "would_be", outcome, "level", v.level.String(),
+	s.Log.InfoContext(s.numbered(r).Context(), "shadow: nothing was done about a request", "would_be", outcome, "level", v.level.String(),
 		"method", v.Method, "path", v.Sent.EscapedPath(), "why", strings.Join(v.trace.why, "; "))
 }
 
@@ -100,13 +100,13 @@ func (s *Site) overhear(l *listener, h http.Header, status int) {
 	switch {
 	case upstream.Login && len(h[wordLogout]) > 0:
 		v.trace.because("the shop says that it has logged him out")
-		s.foretell(v, outcomeLogout)
+		s.foretell(l.r, v, outcomeLogout)
 	case upstream.Login && len(h[wordLogin]) > 0:
 		v.trace.because("the shop says that it has logged him in")
-		s.foretell(v, outcomeLogin)
+		s.foretell(l.r, v, outcomeLogin)
 	case !reached:
 		v.trace.because("the shop asks for a login")
-		s.foretell(v, outcomeChallenge)
+		s.foretell(l.r, v, outcomeChallenge)
 	}
 }
 

@@ -40,7 +40,7 @@ func (s *Site) spend(ctx context.Context, code string, p pending) told {
 	case errors.Is(err, wechat.ErrBlocked):
 		return told{Failed: codeWeChatBlocked}
 	case err != nil:
-		s.logWeChat("exchanging a code", err)
+		s.logWeChat(ctx, "exchanging a code", err)
 		return told{Failed: codeWeChatBusy}
 	case grant.Snapshot:
 		return told{Snapshot: true}
@@ -69,7 +69,7 @@ func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending)
 	}
 	unionID, _, err := s.WeChat.Follower(ctx, s.cfg.OfficialAccount, grant.OpenID)
 	if err != nil {
-		s.logWeChat("reading a follower", err)
+		s.logWeChat(ctx, "reading a follower", err)
 		return false
 	}
 	grant.UnionID = unionID
@@ -85,7 +85,7 @@ func (s *Site) learnUnionID(ctx context.Context, grant *wechat.Grant, p pending)
 func (s *Site) profileUnionID(ctx context.Context, app wechat.App, grant wechat.Grant) (unionID string, unheard bool) {
 	info, err := s.WeChat.UserInfo(ctx, app, grant)
 	if err != nil {
-		s.logWeChat("reading the user's data", err)
+		s.logWeChat(ctx, "reading the user's data", err)
 		return "", !errors.Is(err, wechat.ErrScope)
 	}
 	return info.UnionID, false
@@ -93,11 +93,11 @@ func (s *Site) profileUnionID(ctx context.Context, app wechat.App, grant wechat.
 
 // logWeChat logs a failed call, unless the client has said it once for all
 // visitors.
-func (s *Site) logWeChat(doing string, err error) {
+func (s *Site) logWeChat(ctx context.Context, doing string, err error) {
 	if e := (*wechat.Error)(nil); errors.As(err, &e) && e.Logged() {
 		return
 	}
-	s.Log.Warn(doing, "error", err)
+	s.Log.WarnContext(ctx, doing, "error", err)
 }
 
 // followerPause is how long WeChat is not asked again about a visitor of whom

@@ -60,6 +60,9 @@ type listener struct {
 	outer http.Header // what stood in the header before the shop wrote to it
 }
 
+// ctx is of the request whose answer says something.
+func (l *listener) ctx() context.Context { return l.site.numbered(l.r).Context() }
+
 // listen returns who hears the shop's answer to r.
 func (s *Site) listen(w http.ResponseWriter, r *http.Request, v *Visit) *listener {
 	switch {
@@ -107,14 +110,14 @@ func (s *Site) sayUnheard(h http.Header) {
 	for _, word := range []string{wordRequired, wordLogin, wordLogout} {
 		if _, said := h[word]; said {
 			s.countWord(word, wordUnheard)
-			s.complain("the shop speaks to the gate on a public or bypass path, where it is not heard", "word", word)
+			s.complain(context.Background(), "the shop speaks to the gate on a public or bypass path, where it is not heard", "word", word)
 		}
 	}
 }
 
 // complain says what is wrong with the shop's words, once a minute.
-func (s *Site) complain(what string, args ...any) {
-	s.wordLog.Do(func() { s.Log.Error(what+"; this is said once a minute", args...) })
+func (s *Site) complain(ctx context.Context, what string, args ...any) {
+	s.wordLog.Do(func() { s.Log.ErrorContext(ctx, what+"; this is said once a minute", args...) })
 }
 
 // heedDemand asks for the login that the shop's answer demands.
@@ -140,12 +143,12 @@ func (l *listener) heedDemand(w *Writer, status int) (answers bool) {
 	if v.failed {
 		s.countWord(wordRequired, wordUnavailable)
 		s.deliver(w.ResponseWriter, v)
-		s.writeProblem(w.ResponseWriter, l.r, newProblem(codeUnavailable))
+		s.writeProblem(w.ResponseWriter, s.numbered(l.r), newProblem(codeUnavailable))
 		return true
 	}
 	s.countWord(wordRequired, wordHeeded)
 	v.level = need
-	s.challenge(w.ResponseWriter, l.r, v)
+	s.challenge(w.ResponseWriter, s.numbered(l.r), v)
 	return true
 }
 
@@ -160,7 +163,7 @@ func (l *listener) demand(h http.Header, status int) Level {
 			case strings.EqualFold(said[0], "phone"):
 				return Phone
 			}
-			l.site.complain("the shop's X-Login-Required is neither login nor phone")
+			l.site.complain(l.ctx(), "the shop's X-Login-Required is neither login nor phone")
 		}
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		if l.leadsToLogin(h.Get("Location")) {
@@ -223,20 +226,20 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 	v, said, sess := l.v, h[wordLogin], l.v.session()
 	switch {
 	case len(said) != 1:
-		s.refuseLogin("the shop has logged in several users with one answer")
+		s.refuseLogin(l.ctx(), "the shop has logged in several users with one answer")
 		return false
 	case v.who.member() && v.who.id == said[0]: // some shops say it with every answer
 		s.countWord(wordLogin, wordMet)
 		return false
 	case s.crossSite(l.r, v):
 		// The visitor would shop on the account of whoever made him send it.
-		s.refuseLogin("the shop has logged somebody in at the request of another site")
+		s.refuseLogin(l.ctx(), "the shop has logged somebody in at the request of another site")
 		return false
 	case sess != nil && sess.Snapshot:
-		s.refuseLogin("the shop has logged somebody in on a snapshot page of WeChat")
+		s.refuseLogin(l.ctx(), "the shop has logged somebody in on a snapshot page of WeChat")
 		return false
 	}
-	if sess != nil && !s.confirm(context.WithoutCancel(l.r.Context()), v) {
+	if sess != nil && !s.confirm(context.WithoutCancel(l.ctx()), v) {
 		s.countWord(wordLogin, wordUnavailable)
 		return false
 	}
@@ -265,7 +268,7 @@ func (s *Site) confirm(ctx context.Context, v *Visit) bool {
 	case errors.Is(err, account.ErrSessionDead):
 		v.sess, v.token = nil, ""
 	case err != nil:
-		s.storeFailed(v, "database", "resolving a session", err)
+		s.storeFailed(ctx, v, "database", "resolving a session", err)
 		return false
 	default:
 		v.grace = !res.DiesAt.IsZero()
@@ -276,7 +279,7 @@ func (s *Site) confirm(ctx context.Context, v *Visit) bool {
 // enter links who the shop has logged in, also when the visitor has hung up,
 // and makes his session.
 func (s *Site) enter(l *listener, e earned) (issued bool) {
-	ctx, v := context.WithoutCancel(l.r.Context()), l.v
+	ctx, v := context.WithoutCancel(l.ctx()), l.v
 	var ok bool
 	v.failed = false
 	switch e.Outcome, ok = s.link(ctx, v, e.proved); {
@@ -287,7 +290,7 @@ func (s *Site) enter(l *listener, e earned) (issued bool) {
 		s.countWord(wordLogin, wordRefused)
 		return false
 	case e.Kind != account.Member:
-		s.refuseLogin("the shop has logged in a user whose account is cancelled")
+		s.refuseLogin(l.ctx(), "the shop has logged in a user whose account is cancelled")
 		return false
 	case v.who.member() && v.who.id == e.UserID: // by an id that was merged into his
 		s.countWord(wordLogin, wordMet)
@@ -301,9 +304,9 @@ func (s *Site) enter(l *listener, e earned) (issued bool) {
 	return true
 }
 
-func (s *Site) refuseLogin(why string) {
+func (s *Site) refuseLogin(ctx context.Context, why string) {
 	s.countWord(wordLogin, wordRefused)
-	s.complain(why)
+	s.complain(ctx, why)
 }
 
 // hearLogout ends the session of a member. Of a guest there is nothing to end,
@@ -312,7 +315,7 @@ func (s *Site) hearLogout(l *listener, h http.Header) (issued bool) {
 	v, old := l.v, l.v.session()
 	if said := h[wordLogout]; !slices.Equal(said, []string{"1"}) {
 		s.countWord(wordLogout, wordRefused)
-		s.complain("the shop's X-Wxgate-Logout is not 1")
+		s.complain(l.ctx(), "the shop's X-Wxgate-Logout is not 1")
 		return false
 	}
 	if old == nil || !v.who.member() && !(v.failed && old.Kind == kindMember) {
@@ -320,7 +323,7 @@ func (s *Site) hearLogout(l *listener, h http.Header) (issued bool) {
 		return false
 	}
 	outcome := wordHeeded
-	ctx := context.WithoutCancel(l.r.Context())
+	ctx := context.WithoutCancel(l.ctx())
 	if !s.endSession(ctx, v, old) {
 		outcome = wordUnavailable // but this browser forgets it all the same
 	}
@@ -334,7 +337,7 @@ func (s *Site) endSession(ctx context.Context, v *Visit, sess *session.Session) 
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := s.Accounts.RevokeSession(ctx, sess.ID, v.now, s.lastExpiry(v, sess)); err != nil {
-		s.storeFailed(v, "database", "revoking a session", err)
+		s.storeFailed(ctx, v, "database", "revoking a session", err)
 		return false
 	}
 	return true

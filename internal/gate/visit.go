@@ -191,7 +191,7 @@ func (s *Site) Level(r *http.Request, v *Visit) (Level, error) {
 	v.trace.ends(verdictMalformed)
 	if s.shadowOf != nil {
 		v.level = level
-		s.foretell(v, outcomeRefused)
+		s.foretell(r, v, outcomeRefused)
 		return Public, nil
 	}
 	return Guest, err
@@ -199,7 +199,7 @@ func (s *Site) Level(r *http.Request, v *Visit) (Level, error) {
 
 // Malformed answers a request for a URL that Level does not accept.
 func (s *Site) Malformed(w http.ResponseWriter, r *http.Request) {
-	s.writeProblem(w, r, newProblem(codeMalformed))
+	s.writeProblem(w, s.numbered(r), newProblem(codeMalformed))
 }
 
 // agent reads the User-Agent, which most requests never need.

@@ -13,8 +13,8 @@ type Log struct{ log *slog.Logger }
 func NewLog(log *slog.Logger) *Log { return &Log{log: log} }
 
 // Send implements Sender. It never fails.
-func (l *Log) Send(_ context.Context, m Message) error {
-	l.log.Warn("a code that would be sent by SMS", "phone", m.Phone, "code", m.Code, "purpose", m.Purpose,
+func (l *Log) Send(ctx context.Context, m Message) error {
+	l.log.WarnContext(ctx, "a code that would be sent by SMS", "phone", m.Phone, "code", m.Code, "purpose", m.Purpose,
 		"expires_in", int(m.ExpiresIn.Seconds()), "locale", m.Locale)
 	return nil
 }

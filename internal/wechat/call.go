@@ -53,7 +53,7 @@ func (c *Client) doOnce(ctx context.Context, k call, out result) *Error {
 		label = err.label()
 	}
 	c.observe(k.api, label, time.Since(start))
-	c.leave(key, probe, err)
+	c.leave(ctx, key, probe, err)
 	return err
 }
 

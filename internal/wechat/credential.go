@@ -183,7 +183,7 @@ func (c *credentials) replace(ctx context.Context, src source, old credential) (
 		}
 		switch {
 		case err != nil && ctx.Err() == nil:
-			c.logger.Warn("looking for an access token of the other instances; this one fetches its own", "error", err)
+			c.logger.WarnContext(ctx, "looking for an access token of the other instances; this one fetches its own", "error", err)
 			return c.fetch(ctx, src)
 		case leased: // look again: it may have been stored a moment ago
 		case !sleep(ctx, leasePoll):
@@ -226,7 +226,7 @@ func (c *credentials) hand(ctx context.Context, key string, holder []byte, got c
 			err = c.shared.Put(ctx, key, raw, time.Until(got.Expires))
 		}
 		if err != nil {
-			c.logger.Warn("storing an access token for the other instances", "error", err)
+			c.logger.WarnContext(ctx, "storing an access token for the other instances", "error", err)
 		}
 	}
 	c.release(ctx, key, holder)

@@ -85,19 +85,19 @@ func (p *pauses) end(key pauseKey) {
 
 // leave draws the conclusions from a call's outcome, with one log line per
 // change.
-func (c *Client) leave(key pauseKey, probe bool, err *Error) {
+func (c *Client) leave(ctx context.Context, key pauseKey, probe bool, err *Error) {
 	switch {
 	case err != nil && err.Logged(): // further calls would fail in the same way
 		if d, started := c.pauses.begin(key, probe, err); started {
-			c.logPause(key, d, err)
+			c.logPause(ctx, key, d, err)
 		}
 	case probe && (err == nil || err.answered()):
 		c.pauses.end(key)
-		c.logger.Info("WeChat accepts calls again", slog.String("appid", key.appID), slog.String("api", key.api))
+		c.logger.InfoContext(ctx, "WeChat accepts calls again", slog.String("appid", key.appID), slog.String("api", key.api))
 	}
 }
 
-func (c *Client) logPause(key pauseKey, d time.Duration, err *Error) {
+func (c *Client) logPause(ctx context.Context, key pauseKey, d time.Duration, err *Error) {
 	level := slog.LevelError
 	if err.Code == CodeMinuteLimit {
 		level = slog.LevelWarn
@@ -112,7 +112,7 @@ func (c *Client) logPause(key pauseKey, d time.Duration, err *Error) {
 	if err.callerIP != "" {
 		attrs = append(attrs, slog.String("caller_ip", err.callerIP))
 	}
-	c.logger.LogAttrs(context.Background(), level, "WeChat refuses calls: "+advice(err.Code), attrs...)
+	c.logger.LogAttrs(ctx, level, "WeChat refuses calls: "+advice(err.Code), attrs...)
 }
 
 // advice says what to do, to somebody who runs a shop.

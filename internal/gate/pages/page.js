@@ -44,6 +44,11 @@
     tick();
   }
 
+  // number is that of a request which failed for no fault of the visitor's.
+  function number(status, answer) {
+    return status === 422 || !answer.instance ? '' : ' (' + text.number + ' ' + answer.instance.slice(9, 17) + ')';
+  }
+
   // post tells what went wrong and leaves what went well to done.
   function post(url, fields, button, done) {
     fields.purpose = text.purpose;
@@ -60,7 +65,7 @@
       try { answer = JSON.parse(request.responseText); } catch (e) { /* not ours */ }
       if (request.status >= 200 && request.status < 300) return done(answer);
       if (request.status === 409) return location.replace(text.refused + encodeURIComponent(answer.code));
-      say(request.status === 401 ? text.lost : answer.detail || text.failed);
+      say((request.status === 401 ? text.lost : answer.detail || text.failed) + number(request.status, answer));
       if (request.status === 422) (answer.code === 'phone_invalid' && phone || code).focus();
       if (button === send && (request.status === 429 || request.status === 503)) wait(Number(request.getResponseHeader('Retry-After')) || 60);
     };
