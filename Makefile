@@ -58,6 +58,10 @@ schema-dump: ## Dump the present schema for the tests of upgrades, with pg_dump,
 bench/account: deps ## Compare the account database with bare statements; fails where a bound is missed
 	go run ./cmd/wxgate-bench/account
 
+.PHONY: reference
+reference: ## Write the tables of docs/configuration.md again, from the comments of the code
+	go generate ./docs
+
 .PHONY: fmt
 fmt: ## Format all Go files
 	gofmt -w .

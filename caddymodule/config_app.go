@@ -114,14 +114,14 @@ type App struct {
 	// docs/backends.md#your-shop-makes-the-user-ids. `user_ids` makes those of
 	// guests then. Default: none; the gateway makes both.
 	//
-	// Caddyfile: `new_members https://shop.internal/wxgate/new {`
+	// Caddyfile: `new_members https://shop.internal/wxgate/new`
 	NewMembers *NewMembers `json:"new_members,omitempty"`
 
 	// A program of the shop that is sent each event, such as the merge of a guest
 	// with a member, at least once, and those about one user in order:
 	// docs/events.md#webhooks. Each URL once. Default: none.
 	//
-	// Caddyfile: `webhook https://shop.internal/hooks/wxgate {`
+	// Caddyfile: `webhook https://shop.internal/hooks/wxgate`
 	Webhooks []Webhook `json:"webhooks,omitempty"`
 
 	// After how long without a visit a phone number alone, or with a WeChat
@@ -132,8 +132,11 @@ type App struct {
 	// Caddyfile: `phone_idle 90d`
 	PhoneIdle string `json:"phone_idle,omitempty"`
 
-	// What sends the codes that verify a phone. Default: none; phones can be
-	// verified in mini programs alone.
+	// What sends the codes that verify a phone:
+	// docs/configuration.md#codes-by-sms. Default: none; phones can be verified in
+	// mini programs alone.
+	//
+	// Caddyfile: `sms log`
 	SMSRaw json.RawMessage `json:"sms,omitempty" caddy:"namespace=wxgate.sms inline_key=carrier"`
 
 	// How many codes all visitors together are sent in a day. Then none is sent

@@ -144,7 +144,10 @@ func expandCarrier(where string, options []smsOption) error {
 	return errors.Join(e.errs...)
 }
 
-// SMSWebhook lets the shop send codes, with whatever carrier it has.
+// SMSWebhook lets your shop send the codes, with whatever carrier it has: see
+// below.
+//
+// Caddyfile: `sms webhook https://shop.internal/wxgate/sms`
 type SMSWebhook struct {
 	// The URL that codes are posted to, http or https.
 	URL string `json:"url"`
@@ -213,6 +216,8 @@ func (c *SMSWebhook) Send(ctx context.Context, m sms.Message) error {
 // SMSLog writes codes to the log instead of sending them: for development
 // alone, since whoever reads the log can log in as anybody. Next to a site on
 // https it needs `sandbox on`.
+//
+// Caddyfile: `sms log`
 type SMSLog struct {
 	sms.Sender `json:"-"`
 }

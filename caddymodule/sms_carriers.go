@@ -8,6 +8,8 @@ import (
 )
 
 // SMSAliyun sends codes with Aliyun's SMS service (阿里云短信服务).
+//
+// Caddyfile: `sms aliyun`
 type SMSAliyun struct {
 	// The AccessKey of a RAM user that may send messages. Required.
 	//
@@ -83,6 +85,8 @@ func (c *SMSAliyun) Provision(caddy.Context) error {
 }
 
 // SMSTencent sends codes with Tencent Cloud's SMS service (腾讯云短信).
+//
+// Caddyfile: `sms tencent`
 type SMSTencent struct {
 	// The API key of a sub-user that may send messages. Required.
 	//
