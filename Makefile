@@ -126,6 +126,10 @@ sdk/node_modules/.package-lock.json: sdk/package-lock.json
 	@npm --prefix sdk ci --silent
 	@touch $@
 
+.PHONY: features
+features: ## Make docs/features.md anew from docs/requirements
+	go test ./docs/requirements -args -update
+
 .PHONY: screenshots
 screenshots: ## Take the pictures of docs/screenshots again
 	cd browsertest && go test -timeout 15m -run TestPages . -update-screenshots

@@ -218,6 +218,7 @@ type everything struct {
 	mu           sync.Mutex
 	keys, values strings.Builder
 	codes        []time.Duration
+	lives        map[string]time.Duration // of what was kept last of each kind
 }
 
 func (e *everything) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
@@ -228,6 +229,11 @@ func (e *everything) Put(ctx context.Context, key string, value []byte, ttl time
 	if strings.HasPrefix(key, "code:") {
 		e.codes = append(e.codes, ttl)
 	}
+	if e.lives == nil {
+		e.lives = map[string]time.Duration{}
+	}
+	kind, _, _ := strings.Cut(key, ":")
+	e.lives[kind] = ttl
 	return e.Store.Put(ctx, key, value, ttl)
 }
 
