@@ -134,6 +134,10 @@ features: ## Make docs/features.md anew from docs/requirements
 screenshots: ## Take the pictures of docs/screenshots again
 	cd browsertest && go test -timeout 15m -run TestPages . -update-screenshots
 
+.PHONY: soak
+soak: deps ## Let simulated people live with three gateways and faults for an hour
+	go test -timeout 0 -v ./soaktest -args -for 1h
+
 # One fuzz target runs at a time: go test takes no more than one.
 .PHONY: fuzz
 fuzz:
