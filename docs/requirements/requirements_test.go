@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ func parse(raw []byte) (d document, err error) {
 // documents reads the lists in the order of the page.
 func documents(t *testing.T) (all []document) {
 	t.Helper()
-	for _, name := range []string{"security.yaml"} {
+	for _, name := range []string{"security.yaml", "linking.yaml"} {
 		all = append(all, read(t, name))
 	}
 	return all
@@ -117,10 +118,11 @@ func find(name string, tests map[string]*testPackage) (file string, err error) {
 	if p == nil || p.files[test] == "" {
 		return "", fmt.Errorf("there is no test %s.%s", pkg, test)
 	}
-	if parted && !p.parts[part] {
+	file = p.files[test]
+	if parted && !p.parts[file][part] && !p.parts[""][part] {
 		return "", fmt.Errorf("%s.%s has no part %q", pkg, test, part)
 	}
-	return p.files[test], nil
+	return file, nil
 }
 
 func TestEveryPromiseHasATest(t *testing.T) {
@@ -172,9 +174,30 @@ func render(all []document, tests map[string]*testPackage) string {
 // cell lets a text stand in a table.
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
+// Whoever adds a row to the tables of account linking says here what shows it.
+func TestEveryRowOfTheTablesIsAPromise(t *testing.T) {
+	raw, err := os.ReadFile("../linking.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for _, p := range read(t, "linking.yaml").Parts {
+		for _, l := range p.Lines {
+			ids[l.ID] = true
+		}
+	}
+	for _, row := range regexp.MustCompile(`\b(G[0-9]|N[0-9][bc]?|W[0-9]+|P[0-9]|O[0-9])\b`).FindAllString(string(raw), -1) {
+		if !ids[row] {
+			t.Errorf("row %s of docs/linking.md is no promise", row)
+			ids[row] = true // said once
+		}
+	}
+}
+
 func TestFaultsOfAListAreFound(t *testing.T) {
 	tree := fstest.MapFS{
 		"internal/gate/a_test.go":       {Data: []byte("package gate\n\nfunc TestA(t *testing.T) { t.Run(\"one part\", nil) }\n\nfunc Testimony() {}\n")},
+		"internal/gate/b_test.go":       {Data: []byte("package gate\n\nconst other = \"elsewhere\"\n")},
 		"internal/gate/testdata/x.yaml": {Data: []byte("- id: L01\n")},
 	}
 	tests := testPackages(t, fs.FS(tree))
@@ -188,6 +211,7 @@ func TestFaultsOfAListAreFound(t *testing.T) {
 		"unknown package":    {"- {id: A1, holds: it holds, tests: [gates.TestA]}", []string{"A1: there is no test gates.TestA"}},
 		"no test by name":    {"- {id: A1, holds: it holds, tests: [gate.Testimony]}", []string{"A1: there is no test gate.Testimony"}},
 		"unknown part":       {"- {id: A1, holds: it holds, tests: [gate.TestA/two parts]}", []string{`A1: gate.TestA has no part "two parts"`}},
+		"part of another":    {"- {id: A1, holds: it holds, tests: [gate.TestA/elsewhere]}", []string{`A1: gate.TestA has no part "elsewhere"`}},
 		"a test named twice": {"- {id: A1, holds: it holds, tests: [gate.TestA, gate.TestA]}", []string{"A1: gate.TestA is named twice"}},
 		"one id twice":       {"- {id: A1, holds: it holds, tests: [gate.TestA]}\n  - {id: A1, holds: and this, tests: [gate.TestA]}", []string{"A1: there are two of it"}},
 		"nothing promised":   {"- {id: A1, tests: [gate.TestA]}", []string{"A1: says nothing"}},

@@ -17,7 +17,9 @@ import (
 type testPackage struct {
 	dir   string            // from the root of the tree
 	files map[string]string // test or fuzz target -> the file that declares it
-	parts map[string]bool   // what its parts may be called: string literals, and the ids of cases in testdata
+	// parts are what parts of tests may be called, by the file of the test: the
+	// string literals there, and below "" the ids of cases in testdata.
+	parts map[string]map[string]bool
 }
 
 // testPackages reads the tests of the whole tree, by the last element of their
@@ -35,7 +37,7 @@ func testPackages(t *testing.T, root fs.FS) map[string]*testPackage {
 			dir := path.Dir(file)
 			p := all[path.Base(dir)]
 			if p == nil {
-				p = &testPackage{dir: dir, files: map[string]string{}, parts: map[string]bool{}}
+				p = &testPackage{dir: dir, files: map[string]string{}, parts: map[string]map[string]bool{"": {}}}
 				all[path.Base(dir)] = p
 				if err := p.readCases(root); err != nil {
 					return err
@@ -69,10 +71,11 @@ func (p *testPackage) readTests(root fs.FS, file string) error {
 			p.files[fn.Name.Name] = file
 		}
 	}
+	p.parts[file] = map[string]bool{}
 	ast.Inspect(f, func(n ast.Node) bool {
 		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 			if text, err := strconv.Unquote(lit.Value); err == nil {
-				p.parts[text] = true
+				p.parts[file][text] = true
 			}
 		}
 		return true
@@ -92,7 +95,7 @@ func (p *testPackage) readCases(root fs.FS) error {
 			return err
 		}
 		for _, id := range regexp.MustCompile(`(?m)^- id: (\S+)$`).FindAllSubmatch(raw, -1) {
-			p.parts[string(id[1])] = true
+			p.parts[""][string(id[1])] = true
 		}
 	}
 	return nil
