@@ -210,6 +210,10 @@ func (s keyStore) AddKey(ctx context.Context, k assertion.StoredKey) (bool, erro
 	return s.db.AddAssertionKey(ctx, account.AssertionKey(k))
 }
 
+func (s keyStore) ResealKey(ctx context.Context, k assertion.StoredKey, sealed string) error {
+	return s.db.ResealAssertionKey(ctx, account.AssertionKey(k), sealed)
+}
+
 func (s keyStore) DeleteKey(ctx context.Context, id string) error {
 	return s.db.DeleteAssertionKey(ctx, id)
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -16,7 +17,7 @@ func (a *App) hourly(ctx context.Context) {
 		}
 		a.joinSenders(ctx)
 		for _, k := range a.rings {
-			if err := k.Tick(ctx, now); err != nil && ctx.Err() == nil {
+			if err := errors.Join(k.Tick(ctx, now), k.Reseal(ctx)); err != nil && ctx.Err() == nil {
 				a.log.Error("rotating assertion keys", "error", err)
 			}
 		}

@@ -135,6 +135,8 @@ func (s *store) AddKey(_ context.Context, key assertion.StoredKey) (bool, error)
 	return true, nil
 }
 
+func (s *store) ResealKey(context.Context, assertion.StoredKey, string) error { return nil }
+
 func (s *store) DeleteKey(context.Context, string) error { return nil }
 
 // openSealer seals nothing, so that tests can sign what the gateway never
@@ -147,6 +149,8 @@ func (openSealer) Open(sealed string) ([]byte, bool) {
 	plaintext, err := base64.StdEncoding.DecodeString(sealed)
 	return plaintext, err == nil
 }
+
+func (openSealer) Newest(string) bool { return true }
 
 // object is a JSON object of a token.
 type object map[string]any

@@ -173,6 +173,11 @@ func TestAssertionKeysAtRest(t *testing.T) {
 			[]bool{add(key), add(key), add(rival), add(other)})
 		must(t, w.db.DeleteAssertionKey(ctx, "k3"))
 		must(t, w.db.DeleteAssertionKey(ctx, "k3"))
+		late := key
+		late.Sealed = "by who comes late"
+		key.Sealed = "anew"
+		must(t, w.db.ResealAssertionKey(ctx, key, "sealed"))
+		must(t, w.db.ResealAssertionKey(ctx, late, "sealed"))
 		keys, err := w.db.AssertionKeys(ctx)
 		must(t, err)
 		key.CreatedAt, key.ActiveFrom, key.ExpiresAt = key.CreatedAt.UTC(), key.ActiveFrom.UTC(), key.ExpiresAt.UTC()

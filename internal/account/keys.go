@@ -53,6 +53,18 @@ func (db *DB) AddAssertionKey(ctx context.Context, k AssertionKey) (added bool, 
 	return added, nil
 }
 
+// ResealAssertionKey stores k.Sealed in the place of sealed, if k still has that.
+func (db *DB) ResealAssertionKey(ctx context.Context, k AssertionKey, sealed string) error {
+	err := db.inTx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE wxgate_assertion_key SET sealed = ? WHERE id = ? AND sealed = ?`, k.Sealed, k.ID, sealed)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sealing an assertion key anew: %w", err)
+	}
+	return nil
+}
+
 // DeleteAssertionKey removes a key; one that is not there is no error.
 func (db *DB) DeleteAssertionKey(ctx context.Context, id string) error {
 	err := db.inTx(ctx, func(tx *sql.Tx) error {

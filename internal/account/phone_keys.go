@@ -30,18 +30,23 @@ type Sealer interface {
 // errPhonesLocked is a mistake of the program, not of the operator.
 var errPhonesLocked = errors.New("phone numbers cannot be read or stored before Unlock")
 
-// phoneKeys hide phone numbers at rest. Both keys come from the data key, a
-// random one that is made once per database, so that changing the secrets
-// changes neither.
+// phoneKeys hide phone numbers at rest, and what names must not tell. All keys
+// come from the data key, a random one that is made once per database, so that
+// changing the secrets changes none, and instances with other secrets than each
+// other's agree.
 type phoneKeys struct {
-	index []byte
-	aead  cipher.AEAD
+	index, hidden []byte
+	aead          cipher.AEAD
 }
 
 const dataKeySize = 32
 
 func newPhoneKeys(dataKey []byte) (*phoneKeys, error) {
 	index, err := hkdf.Key(sha256.New, dataKey, nil, "wxgate phone index", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := hkdf.Key(sha256.New, dataKey, nil, "wxgate hidden", sha256.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +59,7 @@ func newPhoneKeys(dataKey []byte) (*phoneKeys, error) {
 		return nil, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return &phoneKeys{index: index, aead: aead}, err
+	return &phoneKeys{index: index, hidden: hidden, aead: aead}, err
 }
 
 // phone is a verified number on its way into the database. The zero value is
@@ -85,9 +90,25 @@ func (db *DB) parsedPhone(p Phone) (phone, error) {
 	if keys == nil {
 		return phone{}, errPhonesLocked
 	}
-	mac := hmac.New(sha256.New, keys.index)
-	mac.Write([]byte(p))
-	return phone{key: hex.EncodeToString(mac.Sum(nil)), number: p, keys: keys}, nil
+	return phone{key: keyed(keys.index, string(p)), number: p, keys: keys}, nil
+}
+
+func keyed(key []byte, text string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Hide returns a name for text, such as a phone number, that tells nothing of it
+// to whoever lacks the data key: for the keys of what is short-lived. All
+// instances that share the database give it the same name, whatever their
+// secrets. It panics before Unlock.
+func (db *DB) Hide(text string) string {
+	keys := db.phoneKeys.Load()
+	if keys == nil {
+		panic(errPhonesLocked)
+	}
+	return keyed(keys.hidden, text)
 }
 
 // sealed is the number as it is stored with a user: base64url of a nonce and

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,7 @@ func TestChangingTheSecretChangesNoPhone(t *testing.T) {
 		key := keyOf(t, db, herPhone)
 		stored, err := db.phone(herPhone)
 		must(t, err)
-		sealed := stored.sealed("U1")
+		sealed, hidden := stored.sealed("U1"), db.Hide("a name")
 
 		for _, step := range []struct {
 			secrets secrets
@@ -71,9 +72,26 @@ func TestChangingTheSecretChangesNoPhone(t *testing.T) {
 			if got := keyOf(t, db, herPhone); got != key {
 				t.Errorf("with %v the index is %s, it was %s", step.secrets, got, key)
 			}
+			if got := db.Hide("a name"); got != hidden {
+				t.Errorf("with %v a name is %s, it was %s", step.secrets, got, hidden)
+			}
 			if got, err := db.openPhone("U1", sealed); err != nil || got != herPhone {
 				t.Errorf("with %v: %q, %v", step.secrets, string(got), err)
 			}
+		}
+	})
+}
+
+func TestHiddenNamesAreKnownToTheDatabaseAlone(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		one, other := open(t), open(t)
+		hidden := one.Hide(string(herPhone))
+		if hidden != one.Hide(string(herPhone)) || hidden == other.Hide(string(herPhone)) || hidden == one.Hide(string(herPhone)+"1") {
+			t.Error("a name is another's, or not its own")
+		}
+		sum := sha256.Sum256([]byte(herPhone))
+		if len(hidden) != 64 || hidden == hex.EncodeToString(sum[:]) || hidden == keyOf(t, one, herPhone) {
+			t.Errorf("%s can be guessed, or is in the database", hidden)
 		}
 	})
 }

@@ -48,6 +48,17 @@ func (m *memoryStore) AddKey(_ context.Context, key StoredKey) (bool, error) {
 	return true, m.err
 }
 
+func (m *memoryStore) ResealKey(_ context.Context, key StoredKey, sealed string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, row := range m.rows {
+		if row.ID == key.ID && row.Sealed == sealed {
+			m.rows[i].Sealed = key.Sealed
+		}
+	}
+	return m.err
+}
+
 func (m *memoryStore) DeleteKey(_ context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,21 +66,29 @@ func (m *memoryStore) DeleteKey(_ context.Context, id string) error {
 	return m.err
 }
 
-// labelSealer marks what it seals with its label and opens only that.
+// labelSealer has labels, with commas between them. It marks what it seals with
+// the first and opens what bears any.
 type labelSealer string
 
+func (s labelSealer) newest() string {
+	first, _, _ := strings.Cut(string(s), ",")
+	return first + ":"
+}
+
 func (s labelSealer) Seal(plaintext []byte) string {
-	return string(s) + ":" + base64.StdEncoding.EncodeToString(plaintext)
+	return s.newest() + base64.StdEncoding.EncodeToString(plaintext)
 }
 
 func (s labelSealer) Open(sealed string) ([]byte, bool) {
-	encoded, ok := strings.CutPrefix(sealed, string(s)+":")
-	if !ok {
+	label, encoded, ok := strings.Cut(sealed, ":")
+	if !ok || !slices.Contains(strings.Split(string(s), ","), label) {
 		return nil, false
 	}
 	plaintext, err := base64.StdEncoding.DecodeString(encoded)
 	return plaintext, err == nil
 }
+
+func (s labelSealer) Newest(sealed string) bool { return strings.HasPrefix(sealed, s.newest()) }
 
 func newKeyring(t testing.TB, store KeyStore, algorithms ...string) *Keyring {
 	t.Helper()

@@ -34,7 +34,7 @@ const (
 
 // StoredKey is a private key as it lies in the database. All of the schedule
 // follows from these rows, so that instances that share them agree. Times are
-// UTC and whole seconds. A row is never changed.
+// UTC and whole seconds. Nothing but Sealed ever changes in a row.
 type StoredKey struct {
 	ID         string    // the JWT's kid
 	Algorithm  string    // ES256, RS256 or EdDSA
@@ -54,6 +54,9 @@ type KeyStore interface {
 	// a key with the same Algorithm and ActiveFrom: of two instances that make
 	// the same key at once one wins, and both then read the winner's.
 	AddKey(ctx context.Context, key StoredKey) (added bool, err error)
+	// ResealKey stores key.Sealed in the place of sealed, if that is what the
+	// key with key.ID still has.
+	ResealKey(ctx context.Context, key StoredKey, sealed string) error
 	// DeleteKey deletes the key with that ID. A missing key is no error.
 	DeleteKey(ctx context.Context, id string) error
 }
@@ -67,6 +70,8 @@ type Sealer interface {
 	// Open returns what was sealed; ok is false when it was sealed under a
 	// secret that is no longer known, or was tampered with.
 	Open(sealed string) (plaintext []byte, ok bool)
+	// Newest says whether the newest secret has sealed it.
+	Newest(sealed string) bool
 }
 
 // KeyringConfig configures a Keyring.
@@ -90,7 +95,8 @@ type Keyring struct {
 	logger     *slog.Logger
 
 	mu     sync.Mutex             // serializes refreshes
-	opened map[string]*signingKey // by StoredKey.Sealed; nil: does not open, and we said so
+	opened map[string]*signingKey // by StoredKey.ID
+	closed map[string]bool        // StoredKey.Sealed of those that do not open, which we said
 
 	view atomic.Pointer[view]
 }
@@ -275,7 +281,7 @@ func (k *Keyring) live(rows []StoredKey, now time.Time) map[string][]entry {
 	k.open(rows)
 	live := map[string][]entry{}
 	for _, row := range rows {
-		if key := k.opened[row.Sealed]; key != nil {
+		if key := k.opened[row.ID]; key != nil {
 			live[row.Algorithm] = append(live[row.Algorithm], entry{StoredKey: row, key: key, end: row.ExpiresAt})
 		}
 	}
@@ -290,20 +296,48 @@ func (k *Keyring) live(rows []StoredKey, now time.Time) map[string][]entry {
 }
 
 // open brings k.opened up to rows, and warns once of each row that does not
-// open.
+// open. A key that was opened once stays: another instance may have sealed it
+// under a secret that this one has not heard of yet.
 func (k *Keyring) open(rows []StoredKey) {
-	opened := map[string]*signingKey{}
+	opened, closed := map[string]*signingKey{}, map[string]bool{}
 	for _, row := range rows {
-		key, seen := k.opened[row.Sealed]
-		if !seen {
-			if key = k.openRow(row); key == nil {
-				k.logger.Warn("an assertion key does not open with the present secrets; another takes its place",
-					"kid", row.ID, "algorithm", row.Algorithm)
-			}
+		key := k.opened[row.ID]
+		if key == nil || key.algorithm != row.Algorithm {
+			key = k.openRow(row)
 		}
-		opened[row.Sealed] = key
+		if key != nil {
+			opened[row.ID] = key
+			continue
+		}
+		if !k.closed[row.Sealed] {
+			k.logger.Warn("an assertion key does not open with the present secrets; another takes its place",
+				"kid", row.ID, "algorithm", row.Algorithm)
+		}
+		closed[row.Sealed] = true
 	}
-	k.opened = opened
+	k.opened, k.closed = opened, closed
+}
+
+// Reseal seals under the newest secret what older ones have sealed, so that the
+// keys outlive those. It is no part of Load: a configuration that is only looked
+// at must not carry keys over from a secret that has leaked.
+func (k *Keyring) Reseal(ctx context.Context) error {
+	rows, err := k.store.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading assertion keys: %w", err)
+	}
+	for _, row := range rows {
+		private, ok := k.sealer.Open(row.Sealed)
+		if !ok || k.sealer.Newest(row.Sealed) || k.openRow(row) == nil {
+			continue
+		}
+		old := row.Sealed
+		row.Sealed = k.sealer.Seal(private)
+		if err := k.store.ResealKey(ctx, row, old); err != nil {
+			return fmt.Errorf("sealing an assertion key under the newest secret: %w", err)
+		}
+	}
+	return nil
 }
 
 // openRow returns the key of row, nil unless it opens and is what the row says.
@@ -324,7 +358,7 @@ func (k *Keyring) openRow(row StoredKey) *signingKey {
 func (k *Keyring) deleteDead(ctx context.Context, rows []StoredKey, live map[string][]entry, now time.Time) error {
 	for _, row := range rows {
 		isLive := slices.ContainsFunc(live[row.Algorithm], func(e entry) bool { return e.ID == row.ID })
-		waits := k.opened[row.Sealed] == nil && row.ExpiresAt.After(now)
+		waits := k.opened[row.ID] == nil && row.ExpiresAt.After(now)
 		if isLive || waits {
 			continue
 		}

@@ -118,6 +118,45 @@ func TestKeyThatDoesNotOpenIsReplacedWithOneWarning(t *testing.T) {
 	}
 }
 
+// TestKeysOutliveTheSecretThatSealedThem, once an instance has sealed them under
+// the next one. An instance that has not heard of that goes on with what it has.
+func TestKeysOutliveTheSecretThatSealedThem(t *testing.T) {
+	store, now := &memoryStore{}, gridStart().Add(time.Hour)
+	with := func(secrets labelSealer) *Keyring {
+		t.Helper()
+		keyring, err := NewKeyring(KeyringConfig{
+			Store: store, Sealer: secrets, Algorithms: []string{ES256}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustTick(t, keyring, now)
+		return keyring
+	}
+	old := with("s1")
+	want := publishedIDs(t, old.JWKS())
+	between := with("s2,s1")
+	for _, row := range store.rows {
+		if !strings.HasPrefix(row.Sealed, "s1:") {
+			t.Errorf("key %s is sealed anew, and nobody has said so", row.ID)
+		}
+	}
+	if err := between.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustTick(t, old, now)
+	for name, keyring := range map[string]*Keyring{"with the old one": old, "with both": between, "with the new one": with("s2")} {
+		if diff := cmp.Diff(want, publishedIDs(t, keyring.JWKS())); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for _, row := range store.rows {
+		if !strings.HasPrefix(row.Sealed, "s2:") {
+			t.Errorf("key %s is sealed %.3s", row.ID, row.Sealed)
+		}
+	}
+}
+
 func TestNextKeyStepsInForACurrentKeyThatDoesNotOpen(t *testing.T) {
 	store, now := &memoryStore{}, gridStart().Add(time.Hour)
 	mustTick(t, newKeyring(t, store, ES256), now)

@@ -2,6 +2,7 @@ package assertion
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -152,27 +153,39 @@ func TestInstancesThatStartTogetherAgree(t *testing.T) {
 // instance is one of several gateways that share a store. Its clock is off by
 // skew.
 type instance struct {
+	secrets labelSealer
 	keyring *Keyring
 	signer  *Signer
 	skew    time.Duration
 }
 
-func startInstance(t *testing.T, store KeyStore, skew time.Duration) *instance {
+func startInstance(t *testing.T, store KeyStore, in instance) *instance {
 	t.Helper()
 	keyring, err := NewKeyring(KeyringConfig{
-		Store: store, Sealer: labelSealer("s1"), Algorithms: []string{ES256}, Rotation: 48 * time.Hour,
+		Store: store, Sealer: in.secrets, Algorithms: []string{ES256}, Rotation: 48 * time.Hour,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &instance{keyring: keyring, skew: skew}
+	in.keyring = keyring
 	mustTick(t, keyring, in.now())
+	if err := keyring.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	in.signer, err = NewSigner(SignerConfig{Keyring: keyring, Issuer: testIssuer, Audience: testAudience, TTL: MaxTTL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return in
+	return &in
+}
+
+// secretsAt are the secrets that an instance has, which changes them as
+// docs/operations.md says: in stage 0 it has one, in stage 1 another one behind
+// it, in stage 2 that one in front, and in stage 3 that one alone.
+func secretsAt(stage int) labelSealer {
+	old, other := fmt.Sprintf("s%d", stage/3), fmt.Sprintf("s%d", stage/3+1)
+	return [...]labelSealer{labelSealer(old), labelSealer(old + "," + other), labelSealer(other + "," + old)}[stage%3]
 }
 
 func (in *instance) now() time.Time { return time.Now().Add(in.skew) }
@@ -184,13 +197,19 @@ type sample struct {
 }
 
 // A shop may have fetched the JWKS from any instance up to 300 s ago, and
-// gets tokens of any instance until they die.
+// gets tokens of any instance until they die, while the instances change their
+// secrets too.
 func TestRotationNeverFailsAVerification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const step = 100 * time.Second
+		const (
+			step    = 100 * time.Second
+			restart = 300 // steps
+		)
 		store := &memoryStore{}
 		instances := []*instance{
-			startInstance(t, store, 0), startInstance(t, store, 5*time.Second), startInstance(t, store, -5*time.Second),
+			startInstance(t, store, instance{secrets: secretsAt(0)}),
+			startInstance(t, store, instance{secrets: secretsAt(0), skew: 5 * time.Second}),
+			startInstance(t, store, instance{secrets: secretsAt(0), skew: -5 * time.Second}),
 		}
 		checked := map[string]bool{} // by token's key and JWKS
 		signers := map[string]bool{}
@@ -204,8 +223,9 @@ func TestRotationNeverFailsAVerification(t *testing.T) {
 				s.tokens = append(s.tokens, mustSign(t, in.signer, in.now()))
 				s.jwks = append(s.jwks, in.keyring.JWKS())
 			}
-			if i%1000 == 999 { // a restart
-				instances[i/1000%3] = startInstance(t, store, instances[i/1000%3].skew)
+			if i%restart == restart-1 { // with the secrets of the next stage
+				n := i / restart
+				instances[n%3] = startInstance(t, store, instance{secrets: secretsAt(1 + n/3), skew: instances[n%3].skew})
 			}
 			seen = append(seen, s)[max(0, len(seen)-5):]
 			for _, fetched := range seen[max(0, len(seen)-4):] {

@@ -46,6 +46,8 @@ func (a dryAccounts) Resolve(ctx context.Context, ref account.SessionRef) (accou
 	return a.stored.Resolve(ctx, ref)
 }
 
+func (a dryAccounts) Hide(text string) string { return a.stored.Hide(text) }
+
 func (dryAccounts) NewGuestID(context.Context) (string, error) { return freshID, nil }
 
 func (dryAccounts) RevokeSession(context.Context, string, time.Time, time.Time) error { return nil }

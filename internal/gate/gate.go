@@ -105,6 +105,8 @@ type Accounts interface {
 	// RevokeSession ends a session at a time, at once or after a grace, and
 	// may forget about it once every token of it has expired.
 	RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error
+	// Hide names text without telling it, in the same way on every instance.
+	Hide(text string) string
 	// PhoneOf returns the phone of a user, empty if he has none.
 	PhoneOf(ctx context.Context, userID string) (account.Phone, error)
 	ChangePhone(ctx context.Context, p account.PhoneChange) (account.Outcome, error)

@@ -41,7 +41,7 @@ func ticketsPerLine() limit.Limit { return limit.Limit{Events: 30, Window: time.
 
 var handoffTicket = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
-func (s *Site) handoffKey(ticket string) string { return "handoff:" + s.Keys.Hide(ticket) }
+func (s *Site) handoffKey(ticket string) string { return "handoff:" + s.Accounts.Hide(ticket) }
 
 // miniTicket gives a mini program the URL of a page for its web-view, with a
 // ticket in it.

@@ -248,7 +248,7 @@ func TestMiniCodeIsSpentOnceAndAnsweredTwice(t *testing.T) {
 // ageCode makes what is kept of a login's code a minute older.
 func (rg *rig) ageCode(code string) {
 	rg.t.Helper()
-	key := "once:" + rg.keys.Hide("login "+testMiniID+" "+code)
+	key := "once:" + rg.db.Hide("login "+testMiniID+" "+code)
 	sealed, found, err := rg.store.Get(rg.t.Context(), key)
 	must(rg.t, err)
 	spent, ok := rg.site.openSpent(sealed)

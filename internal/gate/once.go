@@ -39,7 +39,7 @@ const (
 
 // once spends a code, or finds what it has brought.
 func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
-	key, line := "once:"+s.Keys.Hide(c.name), ""
+	key, line := "once:"+s.Accounts.Hide(c.name), ""
 	if sess := v.session(); sess != nil {
 		line = sess.Line()
 	}

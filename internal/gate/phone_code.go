@@ -128,7 +128,7 @@ func (s *Site) useCode(ctx context.Context, v *Visit, slot codeSlot, entered str
 // how many are left. They are taken one by one in the Store, so that fifty
 // requests at once get no more than five.
 func (s *Site) countTry(ctx context.Context, v *Visit, slot codeSlot, c liveCode) (left int, p problem) {
-	p = s.within(ctx, v, quota{"smstry:" + s.Keys.Hide(string(slot.phone)), limit.Limit{Events: 20, Window: time.Hour}})
+	p = s.within(ctx, v, quota{"smstry:" + s.Accounts.Hide(string(slot.phone)), limit.Limit{Events: 20, Window: time.Hour}})
 	if p.Code != "" {
 		return 0, p
 	}

@@ -86,7 +86,7 @@ func (s *Site) send(r *http.Request, v *Visit, a phoneRequest) problem {
 // comes first, so that a stranger's request that goes nowhere takes nothing from
 // the phone's owner.
 func (s *Site) sendQuotas(v *Visit, a phoneRequest) []quota {
-	phone := s.Keys.Hide(string(a.slot.phone))
+	phone := s.Accounts.Hide(string(a.slot.phone))
 	return []quota{
 		{"smsagain:" + a.slot.key(), limit.Limit{Events: 1, Window: codeGap}}, // an impatient finger costs nothing else
 		{"smssession:" + a.slot.line, limit.Limit{Events: 5, Window: time.Hour}},

@@ -24,7 +24,7 @@ const (
 type miniUser struct{ appID, openID string }
 
 func (s *Site) sessionKeysKey(u miniUser) string {
-	return "sessionkey:" + s.Keys.Hide(u.appID+" "+u.openID)
+	return "sessionkey:" + s.Accounts.Hide(u.appID+" "+u.openID)
 }
 
 // keepSessionKey puts a key in front of those that are known. Without it the

@@ -4,10 +4,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -77,11 +75,10 @@ type Keys struct {
 	encoding *base64.Encoding
 }
 
-// A key is what one secret gives: an id that is no secret, what Hide uses, and
-// for each type a cipher and the associated data.
+// A key is what one secret gives: an id that is no secret, and for each type a
+// cipher and the associated data.
 type key struct {
 	id    [keyIDSize]byte
-	hide  []byte
 	aeads [typeCount]cipher.AEAD
 	data  [typeCount][]byte
 }
@@ -134,9 +131,6 @@ func deriveKey(secret []byte) (key, error) {
 		return key{}, err
 	}
 	copy(k.id[:], id)
-	if k.hide, err = hkdf.Key(sha256.New, secret, nil, "wxgate hidden", sha256.Size); err != nil {
-		return key{}, err
-	}
 	for t := range typeCount {
 		raw, err := hkdf.Key(sha256.New, secret, nil, t.purpose(), 32)
 		if err != nil {
@@ -196,14 +190,6 @@ func (k *Keys) Open(typ Type, token string) (plaintext []byte, ok bool) {
 func (k *Keys) Newest(typ Type, token string) bool {
 	_, ok := (&Keys{keys: k.keys[:1], encoding: k.encoding}).Open(typ, token)
 	return ok
-}
-
-// Hide returns a name for text that tells nothing of it to whoever lacks the
-// secret, for keys of what is short-lived: a new first secret gives new names.
-func (k *Keys) Hide(text string) string {
-	mac := hmac.New(sha256.New, k.keys[0].hide)
-	mac.Write([]byte(text))
-	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Format keeps the keys out of logs, whatever the verb.
