@@ -21,13 +21,27 @@ DIST ?= dist
 UNWATCHED := modernc.org/...
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
+# What people meet who build for the first time: no Go, one that is too old to
+# fetch the right one by itself, or a network in which Go's module proxy cannot be
+# reached, as in China.
+define WHY_NOT_BUILT
+	wanted=$$(awk '$$1 == "go" { print $$2 }' go.mod); \
+	mirror="If this is about the network, try: GOPROXY=https://goproxy.cn,direct make $(MAKECMDGOALS)"; \
+	case "$$(go version 2>/dev/null)" in \
+	'') echo "Go is missing. Install Go $$wanted or later: https://go.dev/dl/ or https://golang.google.cn/dl/" ;; \
+	*go1.1[0-9]*|*go1.20*) echo "This Go is too old. Install Go $$wanted or later: https://go.dev/dl/ or https://golang.google.cn/dl/" ;; \
+	*) go mod download >/dev/null 2>&1 || echo "Go $$wanted or later and the modules of go.sum could not be fetched. $$mirror" ;; \
+	esac >&2
+endef
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/wxgate and bin/wxgate-sandbox
-	CGO_ENABLED=0 go build -o bin/ ./cmd/wxgate ./cmd/wxgate-sandbox
+	@echo "== building bin/wxgate and bin/wxgate-sandbox; the first time takes minutes"
+	@CGO_ENABLED=0 go build -o bin/ ./cmd/wxgate ./cmd/wxgate-sandbox || { $(WHY_NOT_BUILT); exit 1; }
 
 .PHONY: dist
 dist: ## Build dist/wxgate for Linux on amd64 and arm64, static, with checksums

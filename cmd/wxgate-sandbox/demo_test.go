@@ -28,8 +28,9 @@ type demo struct {
 	shop *shop.Shop
 }
 
-// startDemo builds the gateway and starts the demo; it ends with the test.
-func startDemo(t *testing.T) *demo {
+// startDemo builds the gateway and starts the demo; it ends with the test. In the
+// Caddyfile the line with the same first word as one of lines gives way to it.
+func startDemo(t *testing.T, lines ...string) *demo {
 	t.Helper()
 	d := &demo{dir: t.TempDir()}
 	binary := filepath.Join(d.dir, "wxgate")
@@ -40,7 +41,7 @@ func startDemo(t *testing.T) *demo {
 	t.Setenv("CADDY_ADMIN", freeAddress(t))
 	t.Setenv("XDG_DATA_HOME", d.dir)
 	t.Setenv("XDG_CONFIG_HOME", d.dir)
-	o, err := parseFlags("run", append(d.flags(), "--gateway", binary, "--caddyfile", d.caddyfile(t)), io.Discard)
+	o, err := parseFlags("run", append(d.flags(), "--gateway", binary, "--caddyfile", d.caddyfile(t, lines)), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func startDemo(t *testing.T) *demo {
 }
 
 // caddyfile writes the Caddyfile of the repository with the demo's addresses.
-func (d *demo) caddyfile(t *testing.T) string {
+func (d *demo) caddyfile(t *testing.T, lines []string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../Caddyfile")
 	if err != nil {
@@ -80,6 +81,14 @@ func (d *demo) caddyfile(t *testing.T) string {
 			t.Fatalf("the Caddyfile has no %s", from)
 		}
 		text = bytes.ReplaceAll(text, []byte(from), []byte(to))
+	}
+	for _, line := range lines {
+		word, _, _ := strings.Cut(line, " ")
+		old := regexp.MustCompile(`(?m)^\t+` + word + ` .*$`)
+		if n := len(old.FindAll(text, -1)); n != 1 {
+			t.Fatalf("the Caddyfile has %d lines of %s", n, word)
+		}
+		text = old.ReplaceAll(text, []byte("\t"+line))
 	}
 	path := filepath.Join(d.dir, "Caddyfile")
 	if err := os.WriteFile(path, text, 0o600); err != nil {

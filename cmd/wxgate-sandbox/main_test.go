@@ -189,8 +189,25 @@ func TestMissingGatewayBinaryIsSaid(t *testing.T) {
 	a := freeAddresses(t)
 	args := append([]string{"run", "--gateway", "/nowhere/wxgate"}, a.flags()...)
 	err := command(t.Context(), args, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "starting the gateway: ") || !strings.Contains(err.Error(), "/nowhere/wxgate") {
+	if err == nil || !strings.Contains(err.Error(), "there is no /nowhere/wxgate: make build") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestTakenAdminEndpointIsNamed: a gateway that ends may have met another Caddy.
+func TestTakenAdminEndpointIsNamed(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	t.Setenv("CADDY_ADMIN", other.Addr().String())
+	args := runFlags(t, freeAddresses(t))
+	t.Setenv(roleVariable, "broken gateway")
+	err = command(t.Context(), args, io.Discard)
+	_, port, _ := net.SplitHostPort(other.Addr().String())
+	if want := "port " + port + " is in use, and the gateway's admin endpoint needs it"; !errors.Is(err, errGatewayEnded) || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
 	}
 }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -109,7 +111,7 @@ func checkFree(address, what string) error {
 func listenError(err error, address, what string) error {
 	_, port, splitErr := net.SplitHostPort(address)
 	if splitErr == nil && errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %s is in use, and %s needs it: end the program that listens there, perhaps another sandbox", port, what)
+		return fmt.Errorf("port %s is in use, and %s needs it: end the program that listens there, perhaps another sandbox or another Caddy", port, what)
 	}
 	return fmt.Errorf("listening for %s: %w", what, err)
 }
@@ -144,11 +146,21 @@ func runGateway(ctx context.Context, o options) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no %s: make build makes bin/wxgate, and make run does all of it", o.gateway)
 	case gateway.ProcessState == nil:
 		return fmt.Errorf("starting the gateway: %w", err)
-	default:
-		return fmt.Errorf("%w (%s), see its messages above", errGatewayEnded, gateway.ProcessState)
 	}
+	ended := fmt.Errorf("%w (%s), see its messages above", errGatewayEnded, gateway.ProcessState)
+	// Unless its Caddyfile says otherwise, it listens there for commands.
+	admin := cmp.Or(os.Getenv("CADDY_ADMIN"), "localhost:2019")
+	listener, err := net.Listen("tcp", admin)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; %w", ended, listenError(err, admin, "the gateway's admin endpoint"))
+	} else if err == nil {
+		listener.Close()
+	}
+	return ended
 }
 
 // waitForAnswer waits until anything answers at the URL. When ctx ends first,

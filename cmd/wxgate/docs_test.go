@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestCommandsOfTheDocumentation runs what the pages show, in their order,
@@ -36,6 +38,50 @@ func TestCommandsOfTheDocumentation(t *testing.T) {
 	}
 	if ran < 10 {
 		t.Errorf("only %d commands were found", ran)
+	}
+}
+
+// TestTranscriptsOfTheDocumentation holds what pages show of a terminal to what
+// the commands print, in the order of the page, on a day of aDay.
+func TestTranscriptsOfTheDocumentation(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)(```console\n)(.*?)(```)")
+	ran := 0
+	for _, page := range pages {
+		raw, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := len(shown.FindAll(raw, -1))
+		if ran += blocks; blocks == 0 {
+			continue
+		}
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			g := newGateway(t, "", aDay)
+			got := shown.ReplaceAllStringFunc(string(raw), func(block string) string {
+				m := shown.FindStringSubmatch(block)
+				said := g.replay(m[2])
+				if strings.Contains(said, "\nexit ") {
+					t.Errorf("a command that fails is shown:\n%s", said)
+				}
+				return m[1] + said + m[3]
+			})
+			if *update {
+				if err := os.WriteFile(page, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(raw), got); diff != "" {
+				t.Errorf("(-page +got)\n%s", diff)
+			}
+		})
+	}
+	if ran < 5 {
+		t.Errorf("only %d transcripts were found", ran)
 	}
 }
 

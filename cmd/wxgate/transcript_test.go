@@ -27,9 +27,7 @@ func (g *gateway) shell(line string) said {
 	return g.finish(sh)
 }
 
-// transcript runs the commands of a transcript, the lines that begin with a
-// dollar, in order, and compares what each prints and how it ends. Times and
-// random ids are made the same.
+// transcript runs a transcript and compares it with itself.
 func (g *gateway) transcript(name string) {
 	g.t.Helper()
 	file := filepath.Join("testdata", name)
@@ -37,8 +35,25 @@ func (g *gateway) transcript(name string) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	got := g.replay(string(want))
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			g.t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		g.t.Errorf("%s (-want +got)\n%s", name, diff)
+	}
+}
+
+// replay runs the commands of a transcript, the lines that begin with a dollar,
+// in order, and returns it with what each prints and how it ends. Times and
+// random ids are made the same.
+func (g *gateway) replay(transcript string) string {
+	g.t.Helper()
 	var got strings.Builder
-	for line := range strings.Lines(string(want)) {
+	for line := range strings.Lines(transcript) {
 		command, ok := strings.CutPrefix(line, "$ ")
 		if !ok {
 			continue
@@ -53,15 +68,7 @@ func (g *gateway) transcript(name string) {
 			fmt.Fprintf(&got, "exit %d\n", ran.code)
 		}
 	}
-	if *update {
-		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
-			g.t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		g.t.Errorf("%s (-want +got)\n%s", name, diff)
-	}
+	return got.String()
 }
 
 // fill replaces the one thing that a command cannot know before: CONFLICT is
