@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // connector makes connections that speak as this package writes: with `?` for
@@ -19,6 +21,7 @@ type connector struct {
 	native  bool             // the driver remembers statements itself
 	timeout time.Duration    // of opening a connection; 0: none
 	broken  func(error) bool // see dialect
+	spans   span.Database
 	// send runs writes in one transaction and one round trip; nil: there is no
 	// way to save.
 	send func(context.Context, *conn, []write) error
@@ -114,7 +117,9 @@ func (c *connector) rewrite(query string) string {
 // are only queries that read, and database/sql asks them again on another
 // connection.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	ctx, told := c.spans.Start(ctx, span.Operation{Statement: query})
 	rows, err := c.query(ctx, query, args)
+	told.EndWith(err)
 	if err != nil && !c.inTx {
 		err = c.retriable(ctx, err)
 	}
@@ -143,6 +148,13 @@ func (c *conn) retriable(ctx context.Context, err error) error {
 
 // ExecContext implements driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	ctx, told := c.spans.Start(ctx, span.Operation{Statement: query})
+	result, err := c.exec(ctx, query, args)
+	told.EndWith(err)
+	return result, err
+}
+
+func (c *conn) exec(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	s, err := c.statement(ctx, query, len(args))
 	switch {
 	case err != nil:
@@ -176,11 +188,31 @@ func (c *conn) Close() error {
 // BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	c.inTx = true
-	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+	begun, told := c.spans.Start(ctx, span.Operation{Command: "BEGIN"})
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(begun, opts)
+	told.EndWith(err)
 	if err != nil {
-		err = c.retriable(ctx, err)
+		return nil, c.retriable(ctx, err)
 	}
-	return tx, err
+	if !span.Recorded(ctx) {
+		return tx, nil
+	}
+	return recordedTx{tx, ctx, c.spans}, nil
+}
+
+// recordedTx tells how long its end takes, which is when it goes to disk.
+type recordedTx struct {
+	driver.Tx
+	ctx   context.Context
+	spans span.Database
+}
+
+// Commit implements driver.Tx.
+func (t recordedTx) Commit() error {
+	_, told := t.spans.Start(t.ctx, span.Operation{Command: "COMMIT"})
+	err := t.Tx.Commit()
+	told.EndWith(err)
+	return err
 }
 
 // Ping implements driver.Pinger.

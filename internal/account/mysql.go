@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 func mysqlDialect() dialect {
@@ -60,7 +62,10 @@ func openMySQL(s location) (write, read *sql.DB, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("its options are not understood: %w", err)
 	}
-	pool := limit(sql.OpenDB(&connector{Connector: inner, setup: setupMySQL(), broken: mysqlBroken, timeout: cfg.Timeout, send: sendMySQL}))
+	pool := limit(sql.OpenDB(&connector{
+		Connector: inner, setup: setupMySQL(), broken: mysqlBroken, timeout: cfg.Timeout, send: sendMySQL,
+		spans: span.NewDatabase("mysql", s.at),
+	}))
 	return pool, pool, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 func postgresDialect() dialect {
@@ -79,6 +81,7 @@ func openPostgres(s location) (write, read *sql.DB, err error) {
 	}
 	pool := limit(sql.OpenDB(&connector{
 		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true, broken: postgresBroken, send: sendPostgres,
+		spans: span.NewDatabase("postgresql", s.at),
 		// What is acknowledged is on disk; a stronger setting stays.
 		setup: []string{"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"},
 	}))

@@ -12,6 +12,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 func sqliteDialect() dialect {
@@ -63,7 +65,7 @@ func sqlitePool(path, options string, connections int) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(&connector{Connector: inner})
+	pool := sql.OpenDB(&connector{Connector: inner, spans: span.NewDatabase("sqlite", nil)})
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	return pool, nil

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // write is a statement of whose outcome only the error counts. Its values are
@@ -39,7 +41,10 @@ func (db *DB) together(ctx context.Context, writes []write) error {
 // together ends the transaction in any case, or the connection.
 func (c *conn) together(ctx context.Context, writes []write) error {
 	if c.send != nil {
-		return c.send(ctx, c, writes)
+		ctx, told := c.spans.Start(ctx, span.Operation{Command: "BATCH", Batch: len(writes)})
+		err := c.send(ctx, c, writes)
+		told.EndWith(err)
+		return err
 	}
 	tx, err := c.BeginTx(ctx, driver.TxOptions{})
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // Redis is a Redis server, a master that Sentinels name, or a Cluster, which
@@ -26,6 +28,7 @@ import (
 type Redis struct {
 	client  redis.UniversalClient
 	channel string // of news; unlike keys, channels do not belong to a database
+	spans   span.Database
 	log     atomic.Pointer[slog.Logger]
 	down    atomic.Bool
 
@@ -73,7 +76,10 @@ func newRedis(opts *redis.UniversalOptions) *Redis {
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.PoolTimeout = time.Second, redisTimeout, redisTimeout, redisTimeout
 	opts.DialerRetries = 1
 	opts.MaxRetries = 2 // a connection may break just now, and a master become a replica
-	r := &Redis{client: redis.NewUniversalClient(opts), channel: fmt.Sprintf("wxgate:news:%d", opts.DB), closed: make(chan struct{})}
+	r := &Redis{
+		client: redis.NewUniversalClient(opts), channel: fmt.Sprintf("wxgate:news:%d", opts.DB),
+		spans: span.NewDatabase("redis", nil), closed: make(chan struct{}),
+	}
 	r.client.AddHook(hook{r})
 	return r
 }
@@ -130,19 +136,29 @@ func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 }
 
 func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
+	return func(ctx context.Context, cmd redis.Cmder) (err error) {
 		if ctx.Value(underWay{}) != nil {
 			return next(ctx, cmd)
 		}
+		ctx, told := h.spans.Start(ctx, span.Operation{Command: cmd.Name()})
+		defer func() { told.EndWith(failureOf(err)) }()
 		if h.down.Load() {
 			return errUnreachable
 		}
-		err := call(ctx, func(ctx context.Context) error { return next(ctx, cmd) })
+		err = call(ctx, func(ctx context.Context) error { return next(ctx, cmd) })
 		if noAnswer(err) && ctx.Err() == nil { // else the caller has given up
 			h.lost(err)
 		}
 		return err
 	}
+}
+
+// failureOf leaves out that there is no such key.
+func failureOf(err error) error {
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
 }
 
 // call runs f within redisTimeout and past the hook.

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"regexp"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // Message is one verification code on its way to a phone.
@@ -103,16 +105,20 @@ func newClient() *http.Client {
 // post sends req and returns the answer's body. An answer of any status is one:
 // carriers put their refusals into the body.
 func post(client *http.Client, req *http.Request, carrier string) ([]byte, error) {
+	req, told := span.HTTP(req, "")
 	resp, err := client.Do(req)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err // without the URL
 		}
+		told.EndWith(err)
 		return nil, &Error{Carrier: carrier, Reason: Unanswered(err), Err: err}
 	}
 	defer resp.Body.Close()
+	told.Answered(resp.StatusCode)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
+	told.EndWith(err)
 	if err != nil {
 		return nil, &Error{Carrier: carrier, Reason: ReasonUnsure, Err: err}
 	}

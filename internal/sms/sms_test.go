@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
 // The sample of Aliyun's documentation of the RPC signature 1.0.
@@ -244,5 +247,34 @@ func TestLogCarrierWritesTheCode(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "code=042042") || !strings.Contains(out.String(), "phone=+8613812345678") {
 		t.Error(out.String())
+	}
+}
+
+// TestACallOfACarrierIsASpan that tells neither phone nor code nor who pays.
+func TestACallOfACarrierIsASpan(t *testing.T) {
+	carrier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"Code":"OK"}`) }))
+	defer carrier.Close()
+	a, err := NewAliyun(AliyunConfig{AccessKeyID: "payer", AccessKeySecret: "hush", SignName: "shop", TemplateCode: "SMS_1", Endpoint: carrier.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorder := tracetest.NewSpanRecorder()
+	ctx, root := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test").Start(t.Context(), "request")
+	if err := a.Send(ctx, Message{Phone: "+8613800138000", Code: "123456"}); err != nil {
+		t.Fatal(err)
+	}
+	root.End()
+	spans := recorder.Ended()
+	if len(spans) != 2 || spans[0].Name() != "POST" {
+		t.Fatalf("spans: %v", spans)
+	}
+	told := fmt.Sprint(spans[0].Attributes())
+	if !strings.Contains(told, "http.response.status_code") {
+		t.Errorf("it tells no status: %s", told)
+	}
+	for _, secret := range []string{"13800138000", "123456", "payer", "hush"} {
+		if strings.Contains(told, secret) {
+			t.Errorf("it tells %s: %s", secret, told)
+		}
 	}
 }

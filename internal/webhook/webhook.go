@@ -20,6 +20,8 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 const (
@@ -124,12 +126,17 @@ func (e *Endpoint) post(ctx context.Context, m message) (body []byte, answered b
 	if err != nil {
 		return nil, false, err
 	}
+	req, told := span.HTTP(req, "")
+	span.Propagate(req)
 	resp, err := e.client.Do(req)
 	if err != nil {
+		told.EndWith(err)
 		return nil, false, plain(err, m.within)
 	}
 	defer resp.Body.Close()
+	told.Answered(resp.StatusCode)
 	body, err = io.ReadAll(io.LimitReader(resp.Body, answerLimit+1))
+	told.EndWith(err)
 	switch {
 	case err != nil:
 		return nil, false, plain(err, m.within)

@@ -2,6 +2,7 @@ package wechat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // call is one call of the platform's API.
@@ -48,21 +51,19 @@ func (c *Client) doOnce(ctx context.Context, k call, out result) *Error {
 	}
 	start := time.Now()
 	err = c.send(ctx, k, out)
-	label := "ok"
-	if err != nil {
-		label = err.label()
-	}
-	c.observe(k.api, label, time.Since(start))
+	c.observe(k.api, cmp.Or(err.label(), "ok"), time.Since(start))
 	c.leave(ctx, key, probe, err)
 	return err
 }
 
 // send makes the request and reads its answer.
-func (c *Client) send(ctx context.Context, k call, out result) *Error {
+func (c *Client) send(ctx context.Context, k call, out result) (failed *Error) {
 	req, err := c.request(ctx, k)
 	if err != nil {
 		return malformed(k.api, "building the request")
 	}
+	req, told := span.HTTP(req, "/"+k.api)
+	defer func() { told.End(failed.label()) }()
 	client := c.reads
 	if spendsCode(k.api) {
 		client = c.exchanges
@@ -72,6 +73,7 @@ func (c *Client) send(ctx context.Context, k call, out result) *Error {
 		return transportError(ctx, k.api, err)
 	}
 	defer resp.Body.Close()
+	told.Answered(resp.StatusCode)
 	if k.date != nil {
 		*k.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	}

@@ -70,8 +70,12 @@ func (e *Error) Logged() bool {
 // answered says that WeChat itself has judged the request.
 func (e *Error) answered() bool { return e.Code != 0 && e.Code != codeBusy }
 
-// label is the metric's code label, from a closed set.
+// label is the code by which metrics and spans tell it, from a closed set; of
+// nil it is empty.
 func (e *Error) label() string {
+	if e == nil {
+		return ""
+	}
 	if e.Code == 0 {
 		return e.reason
 	}

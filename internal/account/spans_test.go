@@ -1,0 +1,54 @@
+package account
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+// TestEachStatementOfARequestIsASpan, and none tells who it is about.
+func TestEachStatementOfARequestIsASpan(t *testing.T) {
+	shape := regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|WITH|BATCH|BEGIN|COMMIT)( wxgate_\w+)?$`)
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		recorder := tracetest.NewSpanRecorder()
+		ctx, root := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test").Start(t.Context(), "request")
+		for _, want := range []Want{WantIdentify, WantLogin} { // stored in one round trip, and then changed under locks
+			_, err := db.Link(ctx, Rules{FirstLogin: FirstLoginWeChat}, Input{
+				AppID: "wx1111111111111111", OpenID: "o-secret", UnionID: "u-secret", Want: want,
+			})
+			must(t, err)
+		}
+		root.End()
+		var names []string
+		for _, s := range recorder.Ended() {
+			if s.Name() == "request" {
+				continue
+			}
+			names = append(names, s.Name())
+			if !shape.MatchString(s.Name()) {
+				t.Errorf("a span is called %q", s.Name())
+			}
+			if told := fmt.Sprint(s.Name(), s.Attributes(), s.Status(), s.Events()); strings.Contains(told, "secret") {
+				t.Errorf("a span tells who it is about: %s", told)
+			}
+			if s.Parent().SpanID() != root.SpanContext().SpanID() {
+				t.Errorf("%s hangs on something else", s.Name())
+			}
+		}
+		stored := "BATCH"
+		if db.embedded {
+			stored = "INSERT wxgate_identity"
+		}
+		for _, name := range []string{"SELECT wxgate_identity", stored, "BEGIN", "UPDATE wxgate_user", "COMMIT"} {
+			if !slices.Contains(names, name) {
+				t.Errorf("no span is called %s, but %q", name, names)
+			}
+		}
+	})
+}
