@@ -99,7 +99,7 @@ func TestSpansSayWhatIsFromClosedSets(t *testing.T) {
 			s := ended[0]
 			attrs := map[string]string{}
 			for _, a := range s.Attributes() {
-				attrs[string(a.Key)] = a.Value.Emit()
+				attrs[string(a.Key)] = a.Value.String()
 			}
 			got := fmt.Sprint(s.Name(), " ", s.Status().Code, " ", attrs)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
