@@ -150,6 +150,10 @@ type Outcome struct {
 	// in dispute or refused.
 	UnionID string
 	Events  []Event
+	// SessionsFrom is when the sessions of UserID were last ended: those that
+	// were issued before are dead, and who has just proved himself gets one that
+	// was not. Clocks differ, so it may be to come. Zero: they never were.
+	SessionsFrom time.Time
 	// Unavailable says, for logs, why the Code is CodeUnavailable.
 	Unavailable error
 }

@@ -34,9 +34,8 @@ type user struct {
 	phoneKey   string // empty: no phone
 	stored     bool
 
-	// What Resolve reads, and Link does not.
-	sessionsFrom time.Time
-	hasPhone     bool
+	sessionsFrom time.Time // those issued before are dead
+	hasPhone     bool      // which Resolve reads, and Link does not
 
 	// What operations read besides.
 	phoneSealed string
@@ -230,11 +229,11 @@ const maxUsers = 5
 // ones, so that it is always the same statement.
 const usersSQL = `
 SELECT 'user' AS what, id, kind AS a, coalesce(merged_into, '') AS b, coalesce(phone_key, '') AS c,
-	created AS n, last_seen AS m, CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END AS cancelled
+	created AS n, last_seen AS m, coalesce(sessions_from, 0) AS o, CASE WHEN cancelled IS NULL THEN 0 ELSE 1 END AS cancelled
 FROM wxgate_user WHERE id IN (?, ?, ?, ?, ?)
-UNION ALL SELECT 'unionid', user_id, scope, unionid, '', 0, 0, 0 FROM wxgate_unionid WHERE user_id IN (?, ?, ?, ?, ?)
-UNION ALL SELECT 'visitor', guest_id, appid, openid, '', 0, 0, 0 FROM wxgate_visitor WHERE guest_id IN (?, ?, ?, ?, ?)
-UNION ALL SELECT 'imported', user_id, '', '', '', 0, 0, 0 FROM wxgate_identity WHERE user_id IN (?, ?, ?, ?, ?)`
+UNION ALL SELECT 'unionid', user_id, scope, unionid, '', 0, 0, 0, 0 FROM wxgate_unionid WHERE user_id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'visitor', guest_id, appid, openid, '', 0, 0, 0, 0 FROM wxgate_visitor WHERE guest_id IN (?, ?, ?, ?, ?)
+UNION ALL SELECT 'imported', user_id, '', '', '', 0, 0, 0, 0 FROM wxgate_identity WHERE user_id IN (?, ?, ?, ?, ?)`
 
 // readUsers reads up to maxUsers users by their ids, of which empty ones and
 // repeated ones are left out.
@@ -260,9 +259,9 @@ func readUsers(ctx context.Context, q querier, ids ...string) (map[string]*user,
 	defer rows.Close()
 	for rows.Next() {
 		var what, id, a, b, c string
-		var created, seen int64
+		var created, seen, from int64
 		var cancelled bool
-		if err := rows.Scan(&what, &id, &a, &b, &c, &created, &seen, &cancelled); err != nil {
+		if err := rows.Scan(&what, &id, &a, &b, &c, &created, &seen, &from, &cancelled); err != nil {
 			return nil, fmt.Errorf("reading users: %w", err)
 		}
 		u := users[id]
@@ -274,6 +273,9 @@ func readUsers(ctx context.Context, q querier, ids ...string) (map[string]*user,
 		case "user":
 			u.kind, u.mergedInto, u.phoneKey, u.cancelled, u.stored = Kind(a), b, c, cancelled, true
 			u.created, u.lastSeen = fromMillis(created), fromMillis(seen)
+			if from > 0 {
+				u.sessionsFrom = fromMillis(from)
+			}
 		case "unionid":
 			u.unionIDs = append(u.unionIDs, unionIDKey{a, b})
 		case "visitor":

@@ -14,6 +14,7 @@ import (
 const knownSQL = `
 SELECT u.created || '
 ' || u.last_seen || '
+' || coalesce(u.sessions_from, 0) || '
 ' || u.kind || '
 ' || u.id || '
 ' || i.scope || '
@@ -63,24 +64,26 @@ func (db *DB) readKnown(ctx context.Context, c call) (*facts, error) {
 
 // known makes facts of what knownSQL has found.
 func known(c call, found string) (*facts, error) {
-	lines := strings.SplitN(found, "\n", 6)
-	if len(lines) < 6 {
+	lines := strings.SplitN(found, "\n", 7)
+	if len(lines) < 7 {
 		return nil, nil
 	}
-	u := &user{id: lines[3], kind: Kind(lines[2]), stored: true}
-	own := row{unionIDKey{lines[4], lines[5]}, u.id}
+	u := &user{id: lines[4], kind: Kind(lines[3]), stored: true}
+	own := row{unionIDKey{lines[5], lines[6]}, u.id}
 	if c.in.UnionID != "" && own.unionIDKey != (unionIDKey{"", c.in.UnionID}) || c.in.UserID != "" && c.in.UserID != u.id {
 		return nil, nil
 	}
-	created, err := strconv.ParseInt(lines[0], 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("reading an identity: %w", err)
+	var times [3]int64
+	for i := range times {
+		var err error
+		if times[i], err = strconv.ParseInt(lines[i], 10, 64); err != nil {
+			return nil, fmt.Errorf("reading an identity: %w", err)
+		}
 	}
-	seen, err := strconv.ParseInt(lines[1], 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("reading an identity: %w", err)
+	u.created, u.lastSeen = fromMillis(times[0]), fromMillis(times[1])
+	if times[2] > 0 {
+		u.sessionsFrom = fromMillis(times[2])
 	}
-	u.created, u.lastSeen = fromMillis(created), fromMillis(seen)
 	u.unionIDs = []unionIDKey{own.unionIDKey}
 	f := &facts{
 		now: time.Now(), in: c.in, rules: c.rules,

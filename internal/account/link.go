@@ -188,7 +188,10 @@ func (f *facts) outcome(p *plan) Outcome {
 	}
 	if p.kind == Guest {
 		out.Born = birth(f.now)
-		if u := f.find(p.serve); u != nil {
+	}
+	if u := f.find(p.serve); u != nil {
+		out.SessionsFrom = u.sessionsFrom
+		if p.kind == Guest {
 			out.Born = u.created
 		}
 	}

@@ -216,10 +216,21 @@ func (db *DB) RevokeUser(ctx context.Context, id string, by By) error {
 	return nil
 }
 
-// endSessions ends all sessions of a user and of those who answer to him.
+// clockSkew is how far apart the clocks of instances may be. A session that one
+// with a fast clock has issued dies too when a slow one ends sessions.
+const clockSkew = 10 * time.Second
+
+// endSessions ends all sessions of a user and of those who answer to him. Who
+// logs in afterwards gets a session that is issued no sooner than that, however
+// the clocks are, so each time is later than the one before.
 func (c *change) endSessions(id string) error {
-	// Sessions know their birth in seconds: those of this second die too.
-	from := millis(c.at.Truncate(time.Second).Add(time.Second))
+	var last sql.NullInt64
+	err := c.tx.QueryRowContext(c.ctx, `SELECT max(sessions_from) FROM wxgate_user WHERE id = ? OR merged_into = ?`, id, id).Scan(&last)
+	if err != nil {
+		return fmt.Errorf("ending sessions: %w", err)
+	}
+	// Sessions know when they were issued in seconds: those of this one die too.
+	from := max(millis(c.at.Add(clockSkew).Truncate(time.Second)), last.Int64) + time.Second.Milliseconds()
 	if err := c.exec(`UPDATE wxgate_user SET sessions_from = ? WHERE id = ? OR merged_into = ?`, from, id, id); err != nil {
 		return fmt.Errorf("ending sessions: %w", err)
 	}

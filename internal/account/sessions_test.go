@@ -151,10 +151,40 @@ func TestRevokeUserEndsEverySessionOfThePerson(t *testing.T) {
 		for what, ref := range refs {
 			diff(t, what+", after a merge", "dead", w.resolved(ref))
 		}
-		w.age(2 * time.Second)
-		diff(t, "a new login", "member U1", w.resolved(SessionRef{UserID: "U1", Kind: Member}))
 		if err := w.db.RevokeUser(ctx, "nobody", By{}); !errors.Is(err, ErrUnknownUser) {
 			t.Errorf("revoking nobody: %v", err)
+		}
+	})
+}
+
+// Whoever proves himself right after all his sessions were ended, or on an
+// instance whose clock is behind, gets a session that lives; and that one dies
+// with the next end, which comes from a clock that is behind in its turn.
+func TestEndOfAllSessionsEndsThoseFromBeforeAlone(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, phoneMode(), "member U1", "phone U1 p1", "identity oa x X U1", "member U2", "merged U2 U1", "guest V3 3", "visitor oa y V3")
+		for _, c := range []struct {
+			name string
+			in   Input
+			user string
+		}{
+			{"a known visitor", proved("oa", "x", "X"), "U1"},
+			{"one with a session of nobody", at("oa", "x").as("V9"), "U1"},
+			{"by phone", Input{}.with("p1").login(), "U1"},
+			{"by the shop", Input{}.shop("U2").login(), "U1"},
+			{"a guest", at("oa", "y"), "V3"},
+		} {
+			must(t, w.db.RevokeUser(t.Context(), c.user, By{}))
+			out := w.link(c.in)
+			ref := SessionRef{UserID: out.UserID, Kind: out.Kind, IssuedAt: out.SessionsFrom}
+			if want := string(out.Kind) + " " + c.user; !strings.HasPrefix(w.resolved(ref), want) {
+				t.Errorf("%s: %s, want %s, issued at %s", c.name, w.resolved(ref), want, ref.IssuedAt)
+			}
+			must(t, w.db.RevokeUser(t.Context(), c.user, By{}))
+			diff(t, c.name+", ended again", "dead", w.resolved(ref))
+			before := ref
+			before.IssuedAt = time.Now().Add(clockSkew)
+			diff(t, c.name+", issued by a fast clock", "dead", w.resolved(before))
 		}
 	})
 }

@@ -136,10 +136,11 @@ func (s *Site) refresh(r *http.Request, v *Visit) {
 }
 
 // rotate gives next an id of its own and ends the old token after a grace for
-// what is in flight.
+// what is in flight. It is issued now, or when next says where that is to come:
+// at a time before, all sessions of its user were ended, by a faster clock.
 func (s *Site) rotate(ctx context.Context, v *Visit, next *session.Session) bool {
 	old := v.session()
-	next.ID, next.IssuedAt = session.NewID(), v.now.Unix()
+	next.ID, next.IssuedAt = session.NewID(), max(next.IssuedAt, v.now.Unix())
 	if old == nil {
 		return true
 	}
@@ -232,7 +233,7 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 	// Before the shop shows him his orders it has to learn which ids were merged
 	// into him, so a visitor of whom that cannot be read does not get further.
 	next := s.successor(sess, e)
-	next.ID, next.IssuedAt = sess.ID, sess.IssuedAt
+	next.ID, next.IssuedAt = sess.ID, max(next.IssuedAt, v.now.Unix())
 	res, err := s.current(ctx, next)
 	if err != nil {
 		s.storeFailed(ctx, v, "database", "resolving a session", err)

@@ -23,7 +23,8 @@ type earned struct {
 func (s *Site) succeed(ctx context.Context, v *Visit, e earned) *session.Session {
 	old := v.session()
 	next := s.successor(old, e)
-	if old != nil && old.UserID == next.UserID && old.Kind == next.Kind && !old.Snapshot && !v.grace && !e.risen {
+	ended := old != nil && next.IssuedAt > old.IssuedAt
+	if old != nil && old.UserID == next.UserID && old.Kind == next.Kind && !old.Snapshot && !v.grace && !ended && !e.risen {
 		next.ID, next.Root, next.IssuedAt = old.ID, old.Root, old.IssuedAt
 	} else if !s.rotate(ctx, v, next) {
 		return nil
@@ -53,6 +54,12 @@ func (s *Site) successor(old *session.Session, e earned) *session.Session {
 		next.Born = e.Born.Unix()
 	case account.Member:
 		next.AMR = e.amr
+	}
+	if !e.SessionsFrom.IsZero() { // a session from before is dead, and this one is new
+		next.IssuedAt = e.SessionsFrom.Unix()
+	}
+	if old != nil && old.UserID == next.UserID {
+		next.IssuedAt = max(next.IssuedAt, old.IssuedAt)
 	}
 	return next
 }
