@@ -160,8 +160,8 @@ func TestUnbindingEndsAllSessions(t *testing.T) {
 			t.Errorf("caches were told %v", heard)
 		}
 		diff(t, "logged for others", []string{"U1"}, w.logged())
-		time.Sleep(time.Second)
-		if got := w.resolved(SessionRef{UserID: "U1", Kind: Member}); !strings.HasPrefix(got, "member U1") {
+		again := w.link(Input{}.with("p1").login())
+		if got := w.resolved(SessionRef{UserID: "U1", Kind: Member, IssuedAt: again.SessionsFrom}); !strings.HasPrefix(got, "member U1") {
 			t.Errorf("a new session is %s", got)
 		}
 		diff(t, "the WeChat account afterwards", "V+1, guest, linked oa/x", w.said(w.link(proved("oa", "x", "X"))))
