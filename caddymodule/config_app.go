@@ -163,7 +163,9 @@ type App struct {
 	StaleFor string `json:"stale_for,omitempty"`
 
 	// How many new guests one block of addresses (/24, /64) may become; beyond it
-	// visitors have no id. Default: `6000 per 10m`.
+	// visitors have no id. As many codes of WeChat are taken from its mini
+	// programs and apps, and more are answered `rate_limited`. Default:
+	// `6000 per 10m`.
 	//
 	// Caddyfile: `mint_limit 20000 per 10m`
 	MintLimit *MintLimit `json:"mint_limit,omitempty"`

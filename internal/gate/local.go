@@ -62,8 +62,11 @@ func (l logins) find(ctx context.Context, key string, in finder) (value []byte, 
 	return in(l.site.Store, ctx, key)
 }
 
-// countGuest counts a new guest, if need be on this instance alone.
-func (s *Site) countGuest(ctx context.Context, key string) (ok bool, wait time.Duration, err error) {
+// countAddress counts an event of a visitor's block of addresses, if need be on
+// this instance alone. Cities share a block, so what is counted like that has
+// the one limit that an operator fits to them, mint_limit.
+func (s *Site) countAddress(ctx context.Context, v *Visit, event string) (ok bool, wait time.Duration, err error) {
+	key := event + ":" + limit.AddressKey(v.ClientIP)
 	ok, wait, err = s.Limiter.Allow(ctx, key, s.cfg.MintLimit)
 	if err == nil || s.Local == nil {
 		return ok, wait, err

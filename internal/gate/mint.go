@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
-	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
 )
 
@@ -54,7 +53,7 @@ func (s *Site) mintAllowed(ctx context.Context, v *Visit) bool {
 
 // mintLimit is mintAllowed for whoever can be told to come back.
 func (s *Site) mintLimit(ctx context.Context, v *Visit) (ok bool, wait time.Duration, err error) {
-	ok, wait, err = s.countGuest(ctx, "mint:"+limit.AddressKey(v.ClientIP))
+	ok, wait, err = s.countAddress(ctx, v, "mint")
 	if err != nil {
 		s.storeFailed(ctx, v, "limit", "counting new guests", err)
 	} else if !ok {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -96,6 +97,39 @@ func TestAppSessionsAreLimited(t *testing.T) {
 	got, _ := rg.appOf(wechattest.Person{Name: "li"}).post("/wxgate/app/session", map[string]string{})
 	if !is(got, http.StatusTooManyRequests, "rate_limited") || got.Header.Get("Retry-After") == "" {
 		t.Errorf("beyond the limit: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// Attack: invented codes, each of which would cost a call of WeChat.
+func TestCodesOfWeChatAreLimited(t *testing.T) {
+	for name, c := range map[string]struct {
+		api  wechattest.API
+		send func(rg *rig) answer
+	}{
+		"login to a mini program": {wechattest.Code2Session, func(rg *rig) answer {
+			got, _ := rg.miniOf(wechattest.Person{Name: "li"}).loginWith(rand.Text(), "login")
+			return got
+		}},
+		"login to an app": {wechattest.ExchangeCode, func(rg *rig) answer {
+			got, _ := rg.appOf(wechattest.Person{Name: "li"}).post("/wxgate/app/login", map[string]string{"appid": testMobileID, "code": rand.Text()})
+			return got
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rg := newRig(t, withMini, withMobile, func(c *Config) { c.MintLimit = limit.Limit{Events: 2, Window: time.Hour} })
+			for range 2 {
+				if got := c.send(rg); !is(got, http.StatusUnprocessableEntity, "code_invalid") {
+					t.Errorf("an invented code: %d %s", got.StatusCode, got.body)
+				}
+			}
+			got := c.send(rg)
+			if !is(got, http.StatusTooManyRequests, "rate_limited") || retryAfter(got) == 0 {
+				t.Errorf("one too many: %d %s", got.StatusCode, got.body)
+			}
+			if n := rg.wechat.Count(c.api); n != 2 {
+				t.Errorf("WeChat was asked %d times", n)
+			}
+		})
 	}
 }
 

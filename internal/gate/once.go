@@ -43,6 +43,9 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 	if sess := v.session(); sess != nil {
 		line = sess.Line()
 	}
+	if p := s.countCode(ctx, v); p.Code != "" {
+		return refusedBearer(p)
+	}
 	spent := spentCode{Line: line}
 	first, err := s.logins.Add(ctx, key, s.sealSpent(spent), codeKept)
 	switch {
@@ -75,6 +78,20 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 		s.Log.ErrorContext(ctx, "keeping the result of a code", "store", "session", "error", err)
 	}
 	return done
+}
+
+// countCode counts a code before it costs a call of WeChat, since anybody can
+// invent some. The problem's code is empty if it is not one too many.
+func (s *Site) countCode(ctx context.Context, v *Visit) problem {
+	ok, wait, err := s.countAddress(ctx, v, "wechatcode")
+	switch {
+	case err != nil:
+		s.storeFailed(v, "limit", "counting codes of WeChat", err)
+		return newProblem(codeUnavailable)
+	case !ok:
+		return newProblem(codeRateLimited).after(wait)
+	}
+	return problem{}
 }
 
 // waitForSpent waits until the code that somebody else is spending is spent.
