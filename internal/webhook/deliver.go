@@ -37,13 +37,22 @@ const (
 	storeWithin = 5 * time.Second
 )
 
-// waits returns how long to wait after so many attempts in vain.
-func waits(attempts int) time.Duration {
+// longestWait is what comes between two attempts at most, however long a
+// receiver asks to be left alone.
+const longestWait = time.Hour
+
+// waits returns how long to wait after so many attempts in vain, of which the
+// last ended with err.
+func waits(attempts int, err error) time.Duration {
+	wait := longestWait
 	first := []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 	if attempts <= len(first) {
-		return first[attempts-1]
+		wait = first[attempts-1]
 	}
-	return time.Hour
+	if status := (*StatusError)(nil); errors.As(err, &status) {
+		wait = min(max(wait, status.RetryAfter), longestWait)
+	}
+	return wait
 }
 
 // Queue holds what the receivers are to be sent. *account.DB is one.
@@ -256,7 +265,7 @@ func (r *run) postponed(d account.Delivery, began time.Time, err error) account.
 		d.FirstTried = began
 	}
 	now := time.Now()
-	d.Due, d.Said = now.Add(waits(d.Attempts)), said(err)
+	d.Due, d.Said = now.Add(waits(d.Attempts, err)), said(err)
 	log := r.Logger.With("webhook", r.Receiver().Name, "event", d.ID, "type", d.Type, "attempts", d.Attempts, "error", err)
 	switch {
 	case d.Due.After(d.FirstTried.Add(triedFor)):

@@ -29,6 +29,7 @@ type world struct {
 	mu       sync.Mutex
 	began    time.Time      // of the first call
 	answer   func(call) int // of the receiver; 0: none
+	header   http.Header    // of its answers
 	calls    []call
 	outcomes map[Outcome]int
 }
@@ -82,14 +83,14 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	c := call{time.Since(w.began), e.ID, e.Type, e.Subject}
 	w.calls = append(w.calls, c)
-	answer := w.answer
+	answer, header := w.answer, w.header
 	w.mu.Unlock()
 	status := answer(c)
 	if status == 0 {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
-	return &http.Response{StatusCode: status, Body: http.NoBody}, nil
+	return &http.Response{StatusCode: status, Header: header, Body: http.NoBody}, nil
 }
 
 func (w *world) answerWith(f func(call) int) {
@@ -187,6 +188,44 @@ func TestEventsArriveInOrder(t *testing.T) {
 			t.Errorf("%d counted", got)
 		}
 	})
+}
+
+// A receiver that is busy says when to come again, and is not asked before. What
+// it says is heard up to an hour, and shortens nothing.
+func TestReceiverIsLeftAloneForAsLongAsItAsks(t *testing.T) {
+	for _, c := range []struct {
+		name, after string
+		second      time.Duration // attempt, after the first
+	}{
+		{"in seconds", "90", 90 * time.Second},
+		{"until a date", "Sat, 01 Jan 2000 00:03:00 GMT", 3 * time.Minute}, // virtual time begins with that year
+		{"sooner than it would come", "1", 5 * time.Second},
+		{"for days", "172800", time.Hour},
+		{"for longer than a duration", "9999999999999", 5 * time.Second},
+		{"since yesterday", "Fri, 31 Dec 1999 00:00:00 GMT", 5 * time.Second},
+		{"a word", "later", 5 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.header = http.Header{"Retry-After": {c.after}}
+				w.answerWith(func(c call) int {
+					if c.At == 0 {
+						return http.StatusTooManyRequests
+					}
+					return http.StatusOK
+				})
+				defer start(w.deliverer(receiverURL))()
+				li := w.arrives("li")
+				time.Sleep(c.second - time.Second)
+				w.wants("at first", "0s wxgate.user.created "+li)
+				time.Sleep(2 * time.Second)
+				if got := w.took(); len(got) != 2 {
+					t.Errorf("after %s: %v", c.second, got)
+				}
+			})
+		})
+	}
 }
 
 // li's first event is refused until it is given up. What else there is of li

@@ -142,7 +142,7 @@ func (e *Endpoint) post(ctx context.Context, m message) (body []byte, answered b
 		return nil, false, plain(err, m.within)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		busy := resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests
-		return nil, !busy, &StatusError{resp.StatusCode}
+		return nil, !busy, &StatusError{resp.StatusCode, retryAfter(resp.Header, time.Now())}
 	case len(body) > answerLimit:
 		return nil, true, fmt.Errorf("the shop's answer is longer than %d bytes", answerLimit)
 	}
