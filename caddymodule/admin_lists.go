@@ -45,11 +45,7 @@ type eventsView struct {
 
 // serveEvents answers with what follows a position, or with the newest events.
 func serveEvents(c *adminCall) error {
-	after, err := number(c.r, "after", 0)
-	if err != nil {
-		return err
-	}
-	limit, err := limitOf(c.r)
+	after, limit, err := part(c.r)
 	if err != nil {
 		return err
 	}
@@ -180,6 +176,14 @@ func limitOf(r *http.Request) (int, error) {
 		err = errLimit()
 	}
 	return int(n), err
+}
+
+// part reads which part of the feed is asked for: what is behind a position.
+func part(r *http.Request) (after int64, limit int, err error) {
+	if after, err = number(r, "after", 0); err == nil {
+		limit, err = limitOf(r)
+	}
+	return after, limit, err
 }
 
 func errLimit() error { return malformed("limit is not between 1 and " + strconv.Itoa(maxLimit)) }

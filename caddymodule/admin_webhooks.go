@@ -88,11 +88,7 @@ type failuresView struct {
 }
 
 func serveFailed(c *adminCall) error {
-	after, err := number(c.r, "after", 0)
-	if err != nil {
-		return err
-	}
-	limit, err := limitOf(c.r)
+	after, limit, err := part(c.r)
 	if err != nil {
 		return err
 	}

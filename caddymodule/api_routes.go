@@ -180,11 +180,7 @@ type feedView struct {
 // events answers with what follows a position, from the oldest event that is
 // kept if none is named.
 func (a *API) events(c *apiCall) error {
-	after, err := number(c.r, "after", 0)
-	if err != nil {
-		return err
-	}
-	limit, err := limitOf(c.r)
+	after, limit, err := part(c.r)
 	if err != nil {
 		return err
 	}

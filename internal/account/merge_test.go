@@ -113,7 +113,7 @@ func TestSessionsAfterAMerge(t *testing.T) {
 				t.Errorf("%s is %s", ref.UserID, got)
 			}
 		}
-		time.Sleep(mergeGrace)
+		time.Sleep(RotationGrace)
 		diff(t, "a guest that nothing proves", "dead", w.resolved(SessionRef{UserID: "V1", Kind: Guest}))
 		for _, id := range []string{"U1", "U2", "U3", "V1"} {
 			if !slices.Contains(heard, id) {

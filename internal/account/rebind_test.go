@@ -163,7 +163,7 @@ func TestSessionsAfterAnAppHasChanged(t *testing.T) {
 				w := newWorld(t, Rules{}, given...)
 				var heard []string
 				w.db.OnChange(func(inv Invalidation) { heard = append(heard, inv.UserID) })
-				w.exec(`UPDATE wxgate_user SET merged_at = ? WHERE id = 'V1'`, millis(time.Now().Add(-mergeGrace)))
+				w.exec(`UPDATE wxgate_user SET merged_at = ? WHERE id = 'V1'`, millis(time.Now().Add(-RotationGrace)))
 				diff(t, "before", proven, w.resolved(SessionRef{UserID: "V1", Kind: Guest, UnionID: "X"}))
 				must(t, c.change(w))
 				diff(t, "the member's", proven, w.resolved(SessionRef{UserID: "U1", Kind: Member}))

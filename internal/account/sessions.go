@@ -11,11 +11,11 @@ import (
 // previousFor bounds X-User-Previous-ID in time; resolveSQL bounds its number.
 const previousFor = 30 * 24 * time.Hour
 
-// mergeGrace is how long the session of a guest is served as what it was after
-// a login has merged him. The login's answer, which brings another session and
-// ends this one, is still under way, and so is what the browser has sent
+// RotationGrace is how long a session is served as what it was after a login
+// has replaced it, or has merged its guest. The login's answer, which brings
+// another session, is still under way, and so is what the browser has sent
 // besides.
-const mergeGrace = time.Minute
+const RotationGrace = time.Minute
 
 // resolveSQL reads all that Resolve looks at in one statement, so in one state
 // of the database: the revocation, the user, whom he was merged into, the user
@@ -152,12 +152,12 @@ func (s *standing) resolve(ref SessionRef, now time.Time) (Resolved, error) {
 			return Resolved{}, ErrSessionDead
 		case u.kind == Member, t.kind == Guest, s.owner == t.id:
 			u = t
-		case s.dies.IsZero() && !now.Before(s.merged.Add(mergeGrace)):
+		case s.dies.IsZero() && !now.Before(s.merged.Add(RotationGrace)):
 			return Resolved{}, ErrSessionDead
 		default: // rotated away a moment ago, or about to be: served as what it was
 			s.previous = nil
 			if s.dies.IsZero() {
-				res.DiesAt = s.merged.Add(mergeGrace)
+				res.DiesAt = s.merged.Add(RotationGrace)
 			}
 		}
 	}

@@ -147,7 +147,7 @@ func (s *Site) rotate(ctx context.Context, v *Visit, next *session.Session) bool
 	next.Root = old.Line()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	err := s.Accounts.RevokeSession(ctx, old.ID, v.now.Add(rotationGrace), s.lastExpiry(v, old))
+	err := s.Accounts.RevokeSession(ctx, old.ID, v.now.Add(account.RotationGrace), s.lastExpiry(v, old))
 	if err != nil {
 		s.storeFailed(ctx, v, "database", "rotating a session", err)
 		return false
@@ -159,7 +159,7 @@ func (s *Site) rotate(ctx context.Context, v *Visit, next *session.Session) bool
 // not be the last: the same session may have been renewed elsewhere since.
 func (s *Site) lastExpiry(v *Visit, sess *session.Session) time.Time {
 	last := time.Unix(sess.ExpiresAt, 0)
-	if renewed := v.now.Add(s.cfg.CookieMaxAge + rotationGrace); renewed.After(last) {
+	if renewed := v.now.Add(s.cfg.CookieMaxAge + account.RotationGrace); renewed.After(last) {
 		return renewed
 	}
 	return last

@@ -152,7 +152,6 @@ const (
 	storeTimeout  = 2 * time.Second // a request waits this long for a store
 	wechatTimeout = 5 * time.Second // and this long for WeChat
 	shopTimeout   = 2 * time.Second // and this long for the shop that makes a user id
-	rotationGrace = time.Minute     // a rotated token is served as what it was
 )
 
 // Site is one site behind the gateway. It is immutable and may be used by many
