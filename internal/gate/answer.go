@@ -292,12 +292,14 @@ func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Ou
 		s.complain(ctx, "the shop has logged in somebody who cannot be", "error", err)
 		return out, false
 	}
+	if err == nil {
+		err = s.fetchLeft(ctx, v, in, out)
+	}
 	if err != nil {
 		s.storeFailed(ctx, v, "database", "linking", err)
 		return out, false
 	}
 	s.Metrics.Link(out.Code)
-	s.fetchLeft(ctx, v, in, out)
 	if out.Code == account.CodeUnavailable {
 		s.Metrics.StoreError("new_members")
 		s.shopLog.Do(func() {

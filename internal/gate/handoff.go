@@ -234,19 +234,19 @@ func (s *Site) leave(was, next *session.Session) {
 }
 
 // fetchLeft links the guest that this browser was before it was handed over:
-// what has proved who the visitor is has proved it of him too.
-func (s *Site) fetchLeft(ctx context.Context, v *Visit, in account.Input, out account.Outcome) {
+// what has proved who the visitor is has proved it of him too. Where that fails
+// so does the whole, which the visitor may try again: the session that he would
+// get knows nothing of that guest.
+func (s *Site) fetchLeft(ctx context.Context, v *Visit, in account.Input, out account.Outcome) error {
 	sess := v.session()
 	if sess == nil || sess.Left == "" || in.OpenID == "" && in.Phone == "" && in.ShopUserID == "" ||
 		refuses(out.Code) && (out.Code != account.CodePhoneRequired || out.UnionID == "") {
-		return
+		return nil
 	}
 	in.UserID, in.UserKind, in.UserBorn = sess.Left, account.Guest, time.Unix(sess.LeftBorn, 0)
 	in.SessionAppID, in.SessionOpenID, in.SessionUnionID, in.HandedOver = "", "", "", false
-	if _, err := s.Accounts.Link(ctx, s.cfg.Account, in); err != nil {
-		s.Metrics.StoreError("database")
-		s.Log.ErrorContext(ctx, "linking what a browser was before it was handed over", "store", "database", "error", err)
-	}
+	_, err := s.Accounts.Link(ctx, s.cfg.Account, in)
+	return err
 }
 
 // inWebView finds the mini program in the User-Agent of its web-view.

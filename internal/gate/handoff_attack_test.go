@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -122,6 +123,47 @@ func TestForeignTicketGetsNothingOfTheVictim(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The database fails between the two links of a login: that of who the visitor
+// is, and that of the guest whom his browser was. He is told to try again, and
+// then nothing is lost.
+func TestGuestWhoWasLeftOutlivesAFailingDatabase(t *testing.T) {
+	rg := newPhoneRig(t, withMini)
+	mallory := rg.miniOf(wechattest.Person{Name: "mallory"})
+	mallory.login("")
+	rg.wechat.AddPerson(wechattest.Person{Name: "li"})
+	view := rg.webViewOf("li", testMiniID)
+	rg.wechat.Fail(wechattest.ExchangeCode, wechattest.Forever, wechattest.ErrCode(-1))
+	view.get("/goods")
+	ordered, _ := view.shownTo("/goods")
+	view.get(mallory.ticket("/goods"))
+	view.askCode(liPhone)
+	code := rg.inbox.last(t).Code
+	rg.site.Accounts = &failsOnce{Accounts: rg.site.Accounts, of: ordered}
+	if got := view.prove(liPhone, code); !is(got, http.StatusServiceUnavailable, "unavailable") {
+		t.Errorf("while the database fails: %d %s", got.StatusCode, got.body)
+	}
+	if got := view.prove(liPhone, code); got.StatusCode != http.StatusOK {
+		t.Errorf("once more: %d %s", got.StatusCode, got.body)
+	}
+	if _, kind := view.shownTo("/goods"); kind != "member" || rg.last().Header.Get("X-User-Previous-ID") != ordered {
+		t.Errorf("the %s was %q, want %s", kind, rg.last().Header.Get("X-User-Previous-ID"), ordered)
+	}
+}
+
+// failsOnce fails with the first Link of a user.
+type failsOnce struct {
+	Accounts
+	of string
+}
+
+func (f *failsOnce) Link(ctx context.Context, rules account.Rules, in account.Input) (account.Outcome, error) {
+	if in.UserID == f.of {
+		f.of = ""
+		return account.Outcome{}, errDown
+	}
+	return f.Accounts.Link(ctx, rules, in)
 }
 
 // Mallory is a member when she hands her page over, or becomes one while li looks
