@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-		"path/filepath"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"

@@ -86,7 +86,7 @@ func (s *Site) countCode(ctx context.Context, v *Visit) problem {
 	ok, wait, err := s.countAddress(ctx, v, "wechatcode")
 	switch {
 	case err != nil:
-		s.storeFailed(v, "limit", "counting codes of WeChat", err)
+		s.storeFailed(ctx, v, "limit", "counting codes of WeChat", err)
 		return newProblem(codeUnavailable)
 	case !ok:
 		return newProblem(codeRateLimited).after(wait)

@@ -216,12 +216,18 @@ func TestReceiverIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 					return http.StatusOK
 				})
 				defer start(w.deliverer(receiverURL))()
-				li := w.arrives("li")
-				time.Sleep(c.second - time.Second)
-				w.wants("at first", "0s wxgate.user.created "+li)
-				time.Sleep(2 * time.Second)
-				if got := w.took(); len(got) != 2 {
-					t.Errorf("after %s: %v", c.second, got)
+				w.arrives("li")
+				time.Sleep(c.second + 10*time.Second)
+				calls := w.took()
+				if len(calls) != 3 { // the first is refused, and sent again before the other
+					t.Fatalf("calls: %v", calls)
+				}
+				want := c.second
+				if at, err := http.ParseTime(c.after); err == nil && at.After(w.began) {
+					want = at.Sub(w.began)
+				}
+				if late := calls[1].At - want; late < 0 || late > time.Second {
+					t.Errorf("asked again after %s, want %s", calls[1].At, want)
 				}
 			})
 		})
