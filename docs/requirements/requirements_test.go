@@ -54,7 +54,7 @@ func parse(raw []byte) (d document, err error) {
 // documents reads the lists in the order of the page.
 func documents(t *testing.T) (all []document) {
 	t.Helper()
-	for _, name := range []string{"security.yaml", "linking.yaml"} {
+	for _, name := range []string{"security.yaml", "linking.yaml", "contract.yaml"} {
 		all = append(all, read(t, name))
 	}
 	return all
