@@ -110,7 +110,12 @@ func (s *Site) finish(ctx context.Context, v *Visit, in callbackInput) result {
 	case (p.Via != "") != (in.ticket != ""):
 		return result{ReturnTo: p.ReturnTo} // a code at a site that takes tickets, or a ticket at one that takes codes
 	}
-	if !s.claim(ctx, in.state, p) { // another instance has got the same callback
+	mine, err := s.claim(ctx, in.state, p)
+	if err != nil {
+		s.storeFailed(ctx, v, "session", "claiming an OAuth state", err)
+		return s.unfinished(ctx, v, p, codeUnavailable)
+	}
+	if !mine { // another instance has got the same callback
 		res, _ := s.finished(ctx, v, in)
 		res.ReturnTo = cmp.Or(res.ReturnTo, p.ReturnTo)
 		return res
@@ -131,15 +136,18 @@ func (s *Site) pendingOf(ctx context.Context, state string) (p pending, found bo
 
 // claim lets one of several callbacks with the same state end the
 // authorization, whichever instances they have got to. The others learn from
-// what it leaves in the place of a result that there will be one.
-func (s *Site) claim(ctx context.Context, state string, p pending) bool {
+// what it leaves in the place of a result that there will be one; it is taken
+// back where there will be none.
+func (s *Site) claim(ctx context.Context, state string, p pending) (mine bool, err error) {
 	underWay := s.sealResult(result{Browser: p.Browser, ReturnTo: p.ReturnTo})
 	first, err := s.logins.Add(ctx, resultKey(state), underWay, wechatTimeout+shopTimeout)
 	if err != nil || !first {
-		return false
+		return false, err
 	}
-	_, found, err := s.logins.Take(ctx, stateKey(state))
-	return err == nil && found
+	if _, mine, err = s.logins.Take(ctx, stateKey(state)); err != nil || !mine {
+		_, _, _ = s.logins.Take(ctx, resultKey(state)) // else it expires
+	}
+	return mine, err
 }
 
 // finished looks for the result of an earlier callback with the same state, and

@@ -1,10 +1,13 @@
 package gate
 
 import (
+	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -51,6 +54,51 @@ func TestWeChatThatHangsEndsWithinItsTime(t *testing.T) {
 	if _, kind, _ := rg.identityOf(); kind != "guest" || rg.wechat.Count(wechattest.ExchangeCode) != 1 {
 		t.Errorf("%q after %d exchanges", kind, rg.wechat.Count(wechattest.ExchangeCode))
 	}
+}
+
+// The store fails when a callback has just said that it ends the login: nobody
+// waits for what will never come, and the next tap is a login like any other.
+func TestStoreThatFailsInACallbackIsNotWaitedFor(t *testing.T) {
+	for name, err := range map[string]error{"fails": errDown, "forgets": nil} {
+		t.Run(name, func(t *testing.T) {
+			rg := newRig(t)
+			b := rg.wechatBrowser(accepting("li"))
+			page := b.get("/me/orders")
+			store := &takesNothing{Store: rg.site.Store, err: err}
+			rg.site.Store = store
+			page = b.tapLogin(page)
+			if n := store.reads.Load(); n > 10 || rg.wechat.Count(wechattest.UserInfo) != 0 {
+				t.Errorf("the store was read %d times, WeChat asked %d times", n, rg.wechat.Count(wechattest.UserInfo))
+			}
+			rg.site.Store = rg.store
+			for page.Request.URL.Path != "/me/orders" && page.Request.URL.Path != "/wxgate/login" { // told to try again
+				page = b.tap(page, "login")
+			}
+			if page.Request.URL.Path == "/wxgate/login" {
+				page = b.tapLogin(page)
+			}
+			if _, kind, _ := rg.identityOf(); page.Request.URL.Path != "/me/orders" || kind != "member" {
+				t.Errorf("the next tap leads to %s, as a %s", page.Request.URL, kind)
+			}
+		})
+	}
+}
+
+// takesNothing is a store that loses what is to be taken.
+type takesNothing struct {
+	session.Store
+	err   error
+	reads atomic.Int64
+}
+
+func (s *takesNothing) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	s.reads.Add(1)
+	return s.Store.Get(ctx, key)
+}
+
+func (s *takesNothing) Take(ctx context.Context, key string) ([]byte, bool, error) {
+	_, _, _ = s.Store.Take(ctx, key)
+	return nil, false, s.err
 }
 
 // An outage must not turn a member's cookie into a guest's.
