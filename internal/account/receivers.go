@@ -127,11 +127,14 @@ type replayDetail struct {
 }
 
 // goBack has a receiver sent everything behind a place in the feed once more.
+// It locks the receiver before it looks, as TakeDeliveries does: what that one
+// is about to add must not be left behind, to be in the way later.
 func (c *change) goBack(receiverID string, after int64) error {
-	if err := c.exec(`DELETE FROM wxgate_delivery WHERE receiver_id = ? AND seq > ?`, receiverID, after); err != nil {
+	err := c.exec(`UPDATE wxgate_receiver SET seq = CASE WHEN seq > ? THEN ? ELSE seq END WHERE id = ?`, after, after, receiverID)
+	if err != nil {
 		return err
 	}
-	return c.exec(`UPDATE wxgate_receiver SET seq = ? WHERE id = ? AND seq > ?`, after, receiverID, after)
+	return c.exec(`DELETE FROM wxgate_delivery WHERE receiver_id = ? AND seq > ?`, receiverID, after)
 }
 
 // pruneDeliveries forgets what was parked long ago, and receivers that have not

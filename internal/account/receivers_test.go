@@ -128,3 +128,37 @@ func TestAMergeIsSettledAMinuteLater(t *testing.T) {
 		diff(t, "one behind many events", append(want, "user.merge_settled U [V2] member", "user.merged U [V3] member", "user.merge_settled U [V3] member"), merges())
 	})
 }
+
+// A replay that comes while somebody takes what is next sends that once more,
+// and leaves nothing behind that would be in the way of sending it.
+func TestReplayWhileTheNextEventsAreTaken(t *testing.T) {
+	onServers(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "one", "a")
+		for n := range 4 {
+			must(t, tell(t.Context(), db, fmt.Sprint("U", n), n))
+		}
+		batch, _ := k.take(2)
+		k.back(batch)
+		place := batch.Deliveries[0].Seq
+
+		replayed := make(chan error)
+		must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.ExecContext(t.Context(), `UPDATE wxgate_receiver SET holder = 'b' WHERE id = 'one'`); err != nil {
+				return err
+			}
+			if err := pullEvents(t.Context(), tx, k.taking(2)); err != nil {
+				return err
+			}
+			go func() {
+				_, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", After: &place, By: byOperator()})
+				replayed <- err
+			}()
+			time.Sleep(200 * time.Millisecond) // it gets as far as it can
+			return nil
+		}))
+		must(t, <-replayed)
+		_, lines := k.take(10)
+		diff(t, "what is behind the place", []string{"U1 1", "U2 2", "U3 3"}, lines)
+	})
+}
