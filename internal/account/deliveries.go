@@ -61,18 +61,18 @@ type Taking struct {
 	Limit      int
 }
 
-// DeliveryBatch is what to send now, in the order of the feed. What follows a
-// delivery of the same subject must wait for it.
+// DeliveryBatch is what to send now, those of one subject in the order of the
+// feed. What follows a delivery of the same subject must wait for it.
 type DeliveryBatch struct {
 	Deliveries []Delivery
 	// Taken says that it has to be put back, even if it is empty.
 	Taken bool
 }
 
-// readyDeliveries selects what is due, and behind no delivery of the same
-// subject that is not.
-const readyDeliveries = `d.receiver_id = ? AND d.parked = 0 AND d.due <= ? AND NOT EXISTS (
-	SELECT 1 FROM wxgate_delivery p WHERE p.receiver_id = d.receiver_id AND p.subject = d.subject AND p.seq < d.seq AND p.parked = 0 AND p.due > ?)`
+// readyDeliveries selects what is due. What follows a delivery of the same
+// subject is never due before it (pullEvents, PutBack), so that what is behind a
+// failure need not be looked through, however much that is.
+const readyDeliveries = `d.receiver_id = ? AND d.parked = 0 AND d.due <= ?`
 
 // TakeDeliveries gives what a receiver is to be sent now to one at a time: an
 // empty batch means that there is nothing, or that somebody else has it. While
@@ -96,11 +96,13 @@ func (db *DB) TakeDeliveries(ctx context.Context, t Taking) (batch DeliveryBatch
 			return err
 		}
 		batch.Taken = true
+		if batch.Deliveries, err = nextDeliveries(ctx, tx, t); err != nil || len(batch.Deliveries) == t.Limit {
+			return err
+		}
 		if err := pullEvents(ctx, tx, t); err != nil {
 			return err
 		}
-		batch.Deliveries, err = readDeliveries(ctx, tx, readyDeliveries+` ORDER BY d.seq LIMIT ?`,
-			t.ReceiverID, millis(t.Now), millis(t.Now), t.Limit)
+		batch.Deliveries, err = nextDeliveries(ctx, tx, t)
 		return err
 	})
 	if err != nil {
@@ -109,18 +111,22 @@ func (db *DB) TakeDeliveries(ctx context.Context, t Taking) (batch DeliveryBatch
 	return batch, nil
 }
 
+// nextDeliveries reads what has been due for longest.
+func nextDeliveries(ctx context.Context, tx *sql.Tx, t Taking) ([]Delivery, error) {
+	return readDeliveries(ctx, tx, readyDeliveries+` ORDER BY d.due, d.seq LIMIT ?`, t.ReceiverID, millis(t.Now), t.Limit)
+}
+
 // nothingToTake says that a transaction would be in vain.
 func (db *DB) nothingToTake(ctx context.Context, t Taking) (idle bool, err error) {
 	err = db.retry(ctx, func() error {
-		var others, behind, waiting, ready int
+		var others, behind, ready int
 		err := db.read.QueryRowContext(ctx, `SELECT
 			(SELECT count(*) FROM wxgate_receiver WHERE id = ? AND held_until > ? AND holder <> ?),
 			(SELECT count(*) FROM wxgate_receiver r, wxgate_event_head h WHERE r.id = ? AND r.seq < h.seq),
-			(`+countWaiting+`),
 			(SELECT count(*) FROM (SELECT 1 FROM wxgate_delivery d WHERE `+readyDeliveries+` LIMIT 1) AS e)`,
-			t.ReceiverID, millis(t.Now), t.Holder, t.ReceiverID, t.ReceiverID, t.ReceiverID, millis(t.Now), millis(t.Now)).
-			Scan(&others, &behind, &waiting, &ready)
-		idle = others > 0 || ready == 0 && (behind == 0 || waiting >= maxWaiting)
+			t.ReceiverID, millis(t.Now), t.Holder, t.ReceiverID, t.ReceiverID, millis(t.Now)).
+			Scan(&others, &behind, &ready)
+		idle = others > 0 || ready == 0 && behind == 0
 		return err
 	})
 	if err != nil {
@@ -129,18 +135,9 @@ func (db *DB) nothingToTake(ctx context.Context, t Taking) (idle bool, err error
 	return idle, nil
 }
 
-// maxWaiting bounds how many events of the feed are deliveries at a time. To
-// look through them takes its time, and a receiver may be away for days.
-const maxWaiting = 10_000
-
-const countWaiting = `SELECT count(*) FROM wxgate_delivery WHERE receiver_id = ? AND parked = 0`
-
-// pullEvents makes deliveries of the next events of the feed.
+// pullEvents makes deliveries of the next events of the feed. They are due now,
+// or with the last of the same subject if that waits.
 func pullEvents(ctx context.Context, tx *sql.Tx, t Taking) error {
-	var waiting int
-	if err := tx.QueryRowContext(ctx, countWaiting, t.ReceiverID).Scan(&waiting); err != nil || waiting >= maxWaiting {
-		return err
-	}
 	var last int64
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM (SELECT e.seq FROM wxgate_event e
 		WHERE e.seq > (SELECT r.seq FROM wxgate_receiver r WHERE r.id = ?) ORDER BY e.seq LIMIT ?) AS p`, t.ReceiverID, t.Limit).Scan(&last)
@@ -148,8 +145,10 @@ func pullEvents(ctx context.Context, tx *sql.Tx, t Taking) error {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_delivery (receiver_id, seq, subject, attempts, first_tried, due, parked, said)
-		SELECT r.id, e.seq, e.subject, 0, 0, 0, 0, '' FROM wxgate_receiver r, wxgate_event e
-		WHERE r.id = ? AND e.seq > r.seq AND e.seq <= ?`, t.ReceiverID, last)
+		SELECT r.id, e.seq, e.subject, 0, 0, coalesce((SELECT max(d.due) FROM wxgate_delivery d
+			WHERE d.receiver_id = r.id AND d.subject = e.subject AND d.parked = 0 AND d.due > ?), ?), 0, ''
+		FROM wxgate_receiver r, wxgate_event e WHERE r.id = ? AND e.seq > r.seq AND e.seq <= ?`,
+		millis(t.Now), millis(t.Now), t.ReceiverID, last)
 	if err != nil {
 		return err
 	}
@@ -212,9 +211,7 @@ func (db *DB) PutBack(ctx context.Context, t Taking, delivered []int64, failed [
 			}
 		}
 		for _, d := range failed {
-			_, err := tx.ExecContext(ctx, `UPDATE wxgate_delivery SET attempts = ?, first_tried = ?, due = ?, parked = ?, said = ? WHERE receiver_id = ? AND seq = ?`,
-				d.Attempts, millisOrNever(d.FirstTried), millisOrNever(d.Due), millisOrNever(d.Parked), d.Said, t.ReceiverID, d.Seq)
-			if err != nil {
+			if err := postpone(ctx, tx, t.ReceiverID, d); err != nil {
 				return err
 			}
 		}
@@ -224,4 +221,17 @@ func (db *DB) PutBack(ctx context.Context, t Taking, delivered []int64, failed [
 		return fmt.Errorf("putting deliveries back: %w", err)
 	}
 	return nil
+}
+
+// postpone stores an attempt in vain. What follows of the subject waits too,
+// unless the event was given up.
+func postpone(ctx context.Context, tx *sql.Tx, receiverID string, d Delivery) error {
+	_, err := tx.ExecContext(ctx, `UPDATE wxgate_delivery SET attempts = ?, first_tried = ?, due = ?, parked = ?, said = ? WHERE receiver_id = ? AND seq = ?`,
+		d.Attempts, millisOrNever(d.FirstTried), millisOrNever(d.Due), millisOrNever(d.Parked), d.Said, receiverID, d.Seq)
+	if err != nil || !d.Parked.IsZero() {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE wxgate_delivery SET due = ? WHERE receiver_id = ? AND subject = ? AND seq > ? AND parked = 0 AND due < ?`,
+		millis(d.Due), receiverID, d.Subject, d.Seq, millis(d.Due))
+	return err
 }

@@ -296,21 +296,45 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// A receiver that is away for long does not make the deliveries grow without end.
-func TestDeliveriesAreBounded(t *testing.T) {
+// A receiver that is away for long does not make the deliveries grow without end:
+// no more are made while there are enough to send.
+func TestDeliveriesAreMadeAsTheyAreSent(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		db := open(t)
 		k := join(t, db, "one", "a")
+		for n := range 7 {
+			must(t, tell(t.Context(), db, fmt.Sprint("U", n), n))
+		}
+		made := func(want int) {
+			t.Helper()
+			diff(t, "deliveries", []string{fmt.Sprint(want)}, linesOf(t, db, `SELECT count(*) FROM wxgate_delivery`))
+		}
+		batch, _ := k.take(2)
+		made(2)
+		batch, _ = k.take(2) // none was sent
+		made(2)
+		k.back(batch, "U0 0", "U1 1")
+		batch, lines := k.take(2)
+		diff(t, "behind what failed", []string{"U2 2", "U3 3"}, lines)
+		made(4)
+		k.back(batch)
+		made(2)
+	})
+}
+
+// However much a receiver refuses, such as all events of one type, it is sent
+// what it does not, and nobody waits behind what is tried again.
+func TestWhatIsRefusedHoldsUpNothingElse(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "one", "a")
+		must(t, tell(t.Context(), db, "U", 0))
+		batch, _ := k.take(1)
+		k.back(batch, "U 0")
 		must(t, db.inTx(t.Context(), func(tx *sql.Tx) error {
-			for n := range 3 {
-				if err := tellIn(t.Context(), tx, fmt.Sprint("U", n), n); err != nil {
-					return err
-				}
-			}
-			// Somebody else's, of which the first is not due yet.
 			var rows []string
-			for n := range maxWaiting - 1 {
-				rows = append(rows, fmt.Sprintf("('one', %d, 'X', 0, 0, %d, 0, '')", -n, millis(k.now.Add(time.Hour))))
+			for n := range 20_000 { // of which no event is left, so that it is as if they failed again and again
+				rows = append(rows, fmt.Sprintf("('one', %d, 'X%d', 5, 1, %d, 0, '')", -1-n, n, millis(k.now.Add(time.Minute))))
 			}
 			for some := range slices.Chunk(rows, 1000) {
 				_, err := tx.ExecContext(t.Context(), `INSERT INTO wxgate_delivery (receiver_id, seq, subject, attempts, first_tried, due, parked, said)
@@ -321,17 +345,23 @@ func TestDeliveriesAreBounded(t *testing.T) {
 			}
 			return nil
 		}))
-		batch, lines := k.take(1)
-		diff(t, "the last that there is room for", []string{"U0 0"}, lines)
-		k.back(batch, "U0 0")
-		if batch, lines := k.take(1); batch.Taken || len(lines) > 0 {
-			t.Errorf("there is no room for %v", lines)
-		}
-		k.now = k.now.Add(time.Minute)
-		batch, _ = k.take(1)
-		diff(t, "while there is none", []string{fmt.Sprint(maxWaiting)}, linesOf(t, db, `SELECT count(*) FROM wxgate_delivery`))
+		must(t, tell(t.Context(), db, "U", 1))
+		must(t, tell(t.Context(), db, "V", 2))
+		batch, lines := k.take(10)
+		diff(t, "what is new, but for what follows a failure", []string{"V 2"}, lines)
 		k.back(batch)
-		_, lines = k.take(1)
-		diff(t, "when there is again", []string{"U1 1"}, lines)
+		k.now = k.now.Add(time.Minute)
+		must(t, tell(t.Context(), db, "W", 3))
+		batch, lines = k.take(10)
+		diff(t, "when it is due again", []string{"U 0", "U 1", "W 3"}, lines)
+		k.back(DeliveryBatch{Deliveries: batch.Deliveries[:1]}, "U 0") // no more was tried
+		k.now = k.now.Add(30 * time.Second)
+		must(t, tell(t.Context(), db, "V", 4))
+		_, lines = k.take(10)
+		diff(t, "half a minute later", []string{"W 3", "V 4"}, lines)
+		k.back(DeliveryBatch{})
+		k.now = k.now.Add(time.Minute)
+		_, lines = k.take(10)
+		diff(t, "by how long it has waited", []string{"W 3", "V 4", "U 0", "U 1"}, lines)
 	})
 }

@@ -42,6 +42,6 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // has refused it the error is a *StatusError; after any other it may have been
 // sent.
 func (e *Endpoint) SendCode(ctx context.Context, c Code) error {
-	_, _, err := e.post(ctx, message{id: "sms_" + rand.Text(), body: encode(c)})
+	_, _, err := e.post(ctx, message{id: "sms_" + rand.Text(), body: encode(c), deaf: true})
 	return err
 }

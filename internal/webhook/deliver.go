@@ -75,8 +75,8 @@ type Outcome string
 
 const (
 	Delivered  Outcome = "delivered"
-	Refused    Outcome = "refused"    // an answer that is neither a 2xx nor says that the receiver is busy
-	Unanswered Outcome = "unanswered" // no answer, or one that says so
+	Refused    Outcome = "refused"    // an answer that is neither a 2xx nor says that nobody is there
+	Unanswered Outcome = "unanswered" // no answer, or one that says so: 502, 503, 504, 429
 	Parked     Outcome = "parked"     // the last attempt, in vain
 )
 
@@ -95,6 +95,7 @@ type Deliverer struct {
 	DelivererConfig
 	holder string
 	failed bool // the last attempt to use the queue, which was logged
+	away   bool // no call of the last batch was answered
 }
 
 // NewDeliverer makes a Deliverer, which Run makes work.
@@ -157,6 +158,9 @@ func (d *Deliverer) complain(ctx context.Context, err error) {
 func (d *Deliverer) round(ctx context.Context) (wait time.Duration, err error) {
 	now := time.Now()
 	t := account.Taking{ReceiverID: d.Receiver().ID, Holder: d.holder, Now: now, Until: now.Add(heldFor), Limit: batchSize}
+	if d.away { // one event finds out whether it is back; the others keep their 72 hours
+		t.Limit = 1
+	}
 	batch, err := d.Queue.TakeDeliveries(ctx, t)
 	if err != nil || !batch.Taken {
 		return pollEvery, err
@@ -167,7 +171,10 @@ func (d *Deliverer) round(ctx context.Context) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
 	defer cancel()
 	err = d.Queue.PutBack(ctx, t, r.delivered, r.failed)
-	if r.unanswered > 0 && !r.answered {
+	if len(batch.Deliveries) > 0 {
+		d.away = r.unanswered > 0 && !r.answered
+	}
+	if d.away {
 		return restFor, err
 	}
 	if len(batch.Deliveries) == 0 || err != nil {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,7 @@ func TestAReceiverThatWasDownMissesNothing(t *testing.T) {
 			ids = append(ids, w.arrives(strconv.Itoa(n)))
 		}
 		time.Sleep(20 * time.Second)
-		tried := len(w.took())
-		if tried == 0 || tried > 2*batchSize {
+		if tried := len(w.took()); tried < 4 || tried > 2*callsAtOnce+4 {
 			t.Errorf("a receiver that is down gets %d calls in 20 seconds", tried)
 		}
 		stop()
@@ -52,6 +52,57 @@ func TestAReceiverThatWasDownMissesNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A program that breaks at one kind of event gets the others, however many it
+// has broken at.
+func TestAReceiverThatBreaksAtSomeEventsGetsTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d := w.deliverer(receiverURL)
+		bad := map[string]bool{}
+		for n := range 3 * callsAtOnce {
+			bad[w.arrives(strconv.Itoa(n))] = true
+		}
+		w.answerWith(func(c call) int {
+			if bad[c.Subject] {
+				return http.StatusInternalServerError
+			}
+			return http.StatusOK
+		})
+		li := w.arrives("li")
+		defer start(d)()
+		time.Sleep(2 * time.Second)
+		var got []string
+		for _, c := range w.took() {
+			if c.Subject == li {
+				got = append(got, c.String())
+			}
+		}
+		if diff := cmp.Diff([]string{"0s wxgate.user.created " + li, "0s wxgate.identity.linked " + li}, got); diff != "" {
+			t.Errorf("somebody else (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// What is behind a 2xx does not matter: a framework may send a page, and some
+// never come to an end.
+func TestA2xxIsEnough(t *testing.T) {
+	s := newShop(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
+		if r.Header.Get("webhook-id") == "cut" {
+			w.Header().Set("Content-Length", "10")
+			return
+		}
+		_, _ = w.Write(bytes.Repeat([]byte("x"), 2*answerLimit))
+	})
+	for _, id := range []string{"long", "cut"} {
+		if answered, err := s.endpoint(t).sendEvent(t.Context(), account.Event{ID: id}); !answered || err != nil {
+			t.Errorf("%s: %v, %v", id, answered, err)
+		}
+	}
+	if err := s.endpoint(t).SendCode(t.Context(), code); err != nil {
+		t.Errorf("a code: %v", err)
+	}
 }
 
 // Each receiver has its own place, failures and order.

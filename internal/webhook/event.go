@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
@@ -37,9 +39,13 @@ func NewCloudEvent(e account.Event) CloudEvent {
 // eventTimeout bounds the sending of one event, for which nobody waits.
 const eventTimeout = 10 * time.Second
 
-// sendEvent sends an event once. answered is what post says of it.
+// sendEvent sends an event once. answered is what post says of it, but for a
+// 500: a program that fails at one event is there, and may take the next.
 func (e *Endpoint) sendEvent(ctx context.Context, event account.Event) (answered bool, err error) {
-	m := message{id: event.ID, contentType: eventType, body: encode(NewCloudEvent(event)), within: eventTimeout}
+	m := message{id: event.ID, contentType: eventType, body: encode(NewCloudEvent(event)), within: eventTimeout, deaf: true}
 	_, answered, err = e.post(ctx, m)
+	if s := (*StatusError)(nil); errors.As(err, &s) && s.Status == http.StatusInternalServerError {
+		answered = true
+	}
 	return answered, err
 }

@@ -25,6 +25,7 @@ CREATE TABLE wxgate_delivery (
 	PRIMARY KEY (receiver_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, seq);
+CREATE INDEX wxgate_delivery_due ON wxgate_delivery (receiver_id, parked, due, seq);
 
 -- One row: the place in the feed up to which merges are followed by what says
 -- that they are settled.
