@@ -58,20 +58,18 @@ func (a *App) joinSenders(ctx context.Context) {
 // countPending keeps the number of events that wait for this configuration's
 // webhooks.
 func (a *App) countPending(ctx context.Context) {
-	ours := map[string]bool{}
+	var ours []string
 	for _, s := range a.senders {
-		ours[s.Receiver().ID] = true
+		ours = append(ours, s.Receiver().ID)
 	}
 	every(ctx, pendingEvery, func(time.Time) {
-		states, err := a.shared.db.Receivers(ctx)
+		states, err := a.shared.db.Receivers(ctx, ours...)
 		if err != nil {
 			return // Run says so
 		}
 		waiting := 0
 		for _, s := range states {
-			if ours[s.ID] {
-				waiting += s.Waiting
-			}
+			waiting += s.Waiting
 		}
 		a.metrics.pending.Set(float64(waiting))
 	})

@@ -253,6 +253,10 @@ func TestReplay(t *testing.T) {
 		if len(states) != 1 || states[0].Waiting != 1 || states[0].Parked != 1 || states[0].Said != "no" || states[0].Oldest.IsZero() {
 			t.Errorf("the receiver: %+v", states)
 		}
+		join(t, db, "two", "a")
+		if states, err = db.Receivers(t.Context(), "one", "three"); err != nil || len(states) != 1 || states[0].ID != "one" {
+			t.Errorf("one of two: %+v, %v", states, err)
+		}
 		parked, err := db.ParkedDeliveries(t.Context(), "one", 0, 10)
 		must(t, err)
 		if len(parked) != 1 || told(parked[0].Event) != "U0 0" || parked[0].Said != "gone" || parked[0].Attempts != 7 {
@@ -287,7 +291,7 @@ func TestReplay(t *testing.T) {
 		diff(t, "and what comes", []string{"U2 2", "U3 3", "U4 4"}, lines)
 		diff(t, "recorded", []string{"replay one: ticket 12", "replay one: ticket 12", "replay one: ticket 12"}, w.operations())
 
-		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "two", By: byOperator()}); !errors.Is(err, ErrUnknownReceiver) {
+		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "three", By: byOperator()}); !errors.Is(err, ErrUnknownReceiver) {
 			t.Errorf("an unknown receiver: %v", err)
 		}
 		if _, err := db.ReplayDeliveries(t.Context(), Replay{ReceiverID: "one", By: By{Operator: true}}); !errors.Is(err, ErrNoReason) {

@@ -25,10 +25,16 @@ type ReceiverState struct {
 	Seen    time.Time // when it was in a configuration last, to the hour
 }
 
-// Receivers returns all receivers, by name.
-func (db *DB) Receivers(ctx context.Context) (all []ReceiverState, err error) {
+// Receivers returns all receivers, by name, or only those with some ids. What
+// waits is counted, which takes long for a receiver that has left the
+// configuration: all that has happened since waits for it.
+func (db *DB) Receivers(ctx context.Context, ids ...string) (all []ReceiverState, err error) {
 	if err := db.placeEvents(ctx); err != nil {
 		return nil, fmt.Errorf("placing events: %w", err)
+	}
+	only := ""
+	if len(ids) > 0 {
+		only = " WHERE r.id" + in(len(ids))
 	}
 	err = db.retry(ctx, func() error {
 		rows, err := db.read.QueryContext(ctx, `SELECT r.id, r.name, r.seen,
@@ -39,7 +45,7 @@ func (db *DB) Receivers(ctx context.Context) (all []ReceiverState, err error) {
 				(SELECT min(e.time) FROM wxgate_event e WHERE e.seq > r.seq), 0),
 			coalesce((SELECT max(d.said) FROM wxgate_delivery d WHERE d.receiver_id = r.id AND d.seq =
 				(SELECT max(l.seq) FROM wxgate_delivery l WHERE l.receiver_id = r.id AND l.attempts > 0)), '')
-			FROM wxgate_receiver r ORDER BY r.name, r.id`)
+			FROM wxgate_receiver r`+only+` ORDER BY r.name, r.id`, anyOf(ids)...)
 		if err != nil {
 			return err
 		}
