@@ -69,6 +69,7 @@ func tables() map[string]string {
 		"user": "id", "unionid": "user_id", "identity": "user_id", "visitor": "guest_id", "event": "seq", "event_head": "seq",
 		"conflict": "closed", "revocation": "dies", "invalidation": "time", "id_block": "next", "assertion_key": "expires",
 		"data_key": "sealed", "newcomer": "created", "operation": "time", "receiver": "seen", "delivery": "due", "event_settled": "seq",
+		"profile": "changed",
 	}
 }
 

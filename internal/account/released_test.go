@@ -119,6 +119,8 @@ func sample(t *testing.T, db *DB) {
 	asks := Rules{MakeUserID: func(context.Context, Newcomer) (string, error) { return "", errors.New("the shop is busy") }}
 	_, err = db.Link(ctx, asks, proved("oa", "asked", "ASKED").login())
 	must(t, err)
+	_, err = db.KeepProfile(ctx, Profile{AppID: "oa", OpenID: "x", Nickname: "li"})
+	must(t, err)
 	for table := range tables() {
 		if len(w.lines(`SELECT 1 FROM wxgate_`+table)) == 0 {
 			t.Errorf("nothing stands in %s", table)
