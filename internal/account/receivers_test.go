@@ -83,7 +83,10 @@ func mergeEvent(t *testing.T, db *DB, from string, at time.Time) {
 	}))
 }
 
-func TestAMergeIsSettledAMinuteLater(t *testing.T) {
+// The last request under an old id begins when its session is served no more, and
+// then has half a minute to write.
+func TestAMergeIsSettledWhenNobodyWritesUnderTheOldID(t *testing.T) {
+	const quiet = mergeGrace + 30*time.Second
 	onEach(t, func(t *testing.T, open opener) {
 		db := open(t)
 		now := time.Now()
@@ -101,11 +104,11 @@ func TestAMergeIsSettledAMinuteLater(t *testing.T) {
 		}
 		mergeEvent(t, db, "V1", now)
 		must(t, tell(t.Context(), db, "U", 1))
-		must(t, db.SettleMerges(t.Context(), now.Add(SettleAfter-time.Second)))
+		must(t, db.SettleMerges(t.Context(), now.Add(quiet-time.Second)))
 		diff(t, "before", []string{"user.merged U [V1] member"}, merges())
 		mergeEvent(t, db, "V2", now.Add(30*time.Second))
 		for range 3 {
-			must(t, db.SettleMerges(t.Context(), now.Add(SettleAfter+time.Second)))
+			must(t, db.SettleMerges(t.Context(), now.Add(quiet+time.Second)))
 		}
 		want := []string{"user.merged U [V1] member", "user.merged U [V2] member", "user.merge_settled U [V1] member"}
 		diff(t, "the first, once", want, merges())

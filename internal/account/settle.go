@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// SettleAfter is when user.merge_settled follows a user.merged. By then the
-// requests are over that were under way with the old id.
-const SettleAfter = time.Minute
+// SettleAfter is when user.merge_settled follows a user.merged. The last request
+// under the old id begins when the old session's grace is over, and then has half
+// a minute to write.
+const SettleAfter = mergeGrace + 30*time.Second
 
 const settleBatch = 256
 
