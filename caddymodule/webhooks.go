@@ -49,7 +49,7 @@ func (a *App) firstJoin() error {
 // joinSenders says that the webhooks are still in use.
 func (a *App) joinSenders(ctx context.Context) {
 	for _, s := range a.senders {
-		if err := s.Join(ctx); err != nil && ctx.Err() == nil {
+		if err := s.Join(ctx); err != nil && ctx.Err() != context.Canceled {
 			a.log.Error("noting that a webhook is in use", "error", err)
 		}
 	}
@@ -62,7 +62,7 @@ func (a *App) countPending(ctx context.Context) {
 	for _, s := range a.senders {
 		ours = append(ours, s.Receiver().ID)
 	}
-	every(ctx, pendingEvery, func(time.Time) {
+	every(ctx, pendingEvery, func(ctx context.Context, _ time.Time) {
 		states, err := a.shared.db.Receivers(ctx, ours...)
 		if err != nil {
 			return // Run says so

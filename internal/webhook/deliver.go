@@ -161,7 +161,7 @@ func (d *Deliverer) round(ctx context.Context) (wait time.Duration, err error) {
 	if d.away { // one event finds out whether it is back; the others keep their 72 hours
 		t.Limit = 1
 	}
-	batch, err := d.Queue.TakeDeliveries(ctx, t)
+	batch, err := d.take(ctx, t)
 	if err != nil || !batch.Taken {
 		return pollEvery, err
 	}
@@ -181,6 +181,13 @@ func (d *Deliverer) round(ctx context.Context) (wait time.Duration, err error) {
 		return pollEvery, err
 	}
 	return 0, nil
+}
+
+// take does not wait for a database that has vanished without a word.
+func (d *Deliverer) take(ctx context.Context, t account.Taking) (account.DeliveryBatch, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	return d.Queue.TakeDeliveries(ctx, t)
 }
 
 // run is a batch on its way.

@@ -233,17 +233,37 @@ func TestWhoIsOvertakenSaysSo(t *testing.T) {
 	})
 }
 
-// broken is a queue that is out of reach now and then.
+// broken is a queue that is out of reach now and then, or does not answer once.
 type broken struct {
 	Queue
-	err error
+	err    error
+	silent bool
 }
 
 func (b *broken) TakeDeliveries(ctx context.Context, t account.Taking) (account.DeliveryBatch, error) {
 	if b.err != nil {
 		return account.DeliveryBatch{}, b.err
 	}
+	if b.silent {
+		b.silent = false
+		<-ctx.Done()
+		return account.DeliveryBatch{}, ctx.Err()
+	}
 	return b.Queue.TakeDeliveries(ctx, t)
+}
+
+// Whoever waits for the last word of a database that has vanished delivers nothing
+// from the one that has taken its place.
+func TestADatabaseThatVanishesIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		d := w.deliverer(receiverURL)
+		d.Queue = &broken{Queue: d.Queue, silent: true}
+		li := w.arrives("li")
+		defer start(d)()
+		time.Sleep(10 * time.Second)
+		w.wants("in ten seconds", "0s wxgate.user.created "+li, "0s wxgate.identity.linked "+li)
+	})
 }
 
 func TestAnOutageOfTheDatabaseIsSaidOnce(t *testing.T) {
