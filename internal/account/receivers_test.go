@@ -86,7 +86,7 @@ func mergeEvent(t *testing.T, db *DB, from string, at time.Time) {
 // The last request under an old id begins when its session is served no more, and
 // then has half a minute to write.
 func TestAMergeIsSettledWhenNobodyWritesUnderTheOldID(t *testing.T) {
-	const quiet = mergeGrace + 30*time.Second
+	const quiet = RotationGrace + 30*time.Second
 	onEach(t, func(t *testing.T, open opener) {
 		db := open(t)
 		now := time.Now()

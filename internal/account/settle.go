@@ -11,7 +11,7 @@ import (
 // SettleAfter is when user.merge_settled follows a user.merged. The last request
 // under the old id begins when the old session's grace is over, and then has half
 // a minute to write.
-const SettleAfter = mergeGrace + 30*time.Second
+const SettleAfter = RotationGrace + 30*time.Second
 
 const settleBatch = 256
 
