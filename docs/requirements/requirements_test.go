@@ -118,6 +118,9 @@ func find(name string, tests map[string]*testPackage) (file string, err error) {
 	if p == nil || p.files[test] == "" {
 		return "", fmt.Errorf("there is no test %s.%s", pkg, test)
 	}
+	if p.skips[test] {
+		return "", fmt.Errorf("%s.%s may be skipped", pkg, test)
+	}
 	file = p.files[test]
 	if parted && !p.parts[file][part] && !p.parts[""][part] {
 		return "", fmt.Errorf("%s.%s has no part %q", pkg, test, part)
@@ -196,7 +199,7 @@ func TestEveryRowOfTheTablesIsAPromise(t *testing.T) {
 
 func TestFaultsOfAListAreFound(t *testing.T) {
 	tree := fstest.MapFS{
-		"internal/gate/a_test.go":       {Data: []byte("package gate\n\nfunc TestA(t *testing.T) { t.Run(\"one part\", nil) }\n\nfunc Testimony() {}\n")},
+		"internal/gate/a_test.go":       {Data: []byte("package gate\n\nfunc TestA(t *testing.T) { t.Run(\"one part\", nil) }\n\nfunc TestB(t *testing.T) { t.Skip() }\n\nfunc Testimony() {}\n")},
 		"internal/gate/b_test.go":       {Data: []byte("package gate\n\nconst other = \"elsewhere\"\n")},
 		"internal/gate/testdata/x.yaml": {Data: []byte("- id: L01\n")},
 	}
@@ -207,7 +210,8 @@ func TestFaultsOfAListAreFound(t *testing.T) {
 	}{
 		"in order":           {"- {id: A1, holds: it holds, tests: [gate.TestA, gate.TestA/one part, gate.TestA/L01]}", nil},
 		"no test":            {"- {id: A1, holds: it holds}", []string{"A1: no test shows it"}},
-		"unknown test":       {"- {id: A1, holds: it holds, tests: [gate.TestB]}", []string{"A1: there is no test gate.TestB"}},
+		"unknown test":       {"- {id: A1, holds: it holds, tests: [gate.TestC]}", []string{"A1: there is no test gate.TestC"}},
+		"a skipped test":     {"- {id: A1, holds: it holds, tests: [gate.TestB]}", []string{"A1: gate.TestB may be skipped"}},
 		"unknown package":    {"- {id: A1, holds: it holds, tests: [gates.TestA]}", []string{"A1: there is no test gates.TestA"}},
 		"no test by name":    {"- {id: A1, holds: it holds, tests: [gate.Testimony]}", []string{"A1: there is no test gate.Testimony"}},
 		"unknown part":       {"- {id: A1, holds: it holds, tests: [gate.TestA/two parts]}", []string{`A1: gate.TestA has no part "two parts"`}},

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 type testPackage struct {
 	dir   string            // from the root of the tree
 	files map[string]string // test or fuzz target -> the file that declares it
+	skips map[string]bool   // tests that may end without showing anything
 	// parts are what parts of tests may be called, by the file of the test: the
 	// string literals there, and below "" the ids of cases in testdata.
 	parts map[string]map[string]bool
@@ -37,7 +39,7 @@ func testPackages(t *testing.T, root fs.FS) map[string]*testPackage {
 			dir := path.Dir(file)
 			p := all[path.Base(dir)]
 			if p == nil {
-				p = &testPackage{dir: dir, files: map[string]string{}, parts: map[string]map[string]bool{"": {}}}
+				p = &testPackage{dir: dir, files: map[string]string{}, skips: map[string]bool{}, parts: map[string]map[string]bool{"": {}}}
 				all[path.Base(dir)] = p
 				if err := p.readCases(root); err != nil {
 					return err
@@ -69,6 +71,7 @@ func (p *testPackage) readTests(root fs.FS, file string) error {
 	for _, decl := range f.Decls {
 		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && regexp.MustCompile(`^(Test|Fuzz)[A-Z]`).MatchString(fn.Name.Name) && fn.Name.Name != "TestMain" {
 			p.files[fn.Name.Name] = file
+			p.skips[fn.Name.Name] = skips(fn)
 		}
 	}
 	p.parts[file] = map[string]bool{}
@@ -81,6 +84,17 @@ func (p *testPackage) readTests(root fs.FS, file string) error {
 		return true
 	})
 	return nil
+}
+
+// skips says whether a test names one of the methods that end it early.
+func skips(fn *ast.FuncDecl) (found bool) {
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, sel.Sel.Name) {
+			found = true
+		}
+		return true
+	})
+	return found
 }
 
 // readCases takes the ids of the cases that testdata holds.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/assertion"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
@@ -152,8 +153,24 @@ func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
 	rg := newRig(t)
 	c := rg.site.cfg
 	if c.Prefix != "/wxgate" || c.CookieMaxAge != 30*24*time.Hour || c.StaleFor != 10*time.Minute || c.SMSBudget != 5000 ||
-		c.MintLimit != (limit.Limit{Events: 6000, Window: 10 * time.Minute}) || assertion.DefaultTTL != 300*time.Second || assertion.MaxTTL != 600*time.Second {
+		c.MintLimit != (limit.Limit{Events: 6000, Window: 10 * time.Minute}) || account.DefaultPhoneIdle != 180*24*time.Hour || assertion.DefaultTTL != 300*time.Second || assertion.MaxTTL != 600*time.Second {
 		t.Errorf("%+v", c)
+	}
+}
+
+// The documentation says how long a request waits for what hangs, and how soon
+// what is revoked on one instance ends on the others.
+func TestWaitsAreThoseOfTheDocumentation(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/operations.md")
+	must(t, err)
+	for _, says := range []string{
+		fmt.Sprintf("Requests wait at most %v seconds for the database", storeTimeout.Seconds()),
+		fmt.Sprintf(" %v seconds for WeChat, and %v seconds for the shop", wechatTimeout.Seconds(), shopTimeout.Seconds()),
+		fmt.Sprintf("at once by a message through Redis, and within %v seconds by the database", watchInterval.Seconds()),
+	} {
+		if !strings.Contains(string(raw), says) {
+			t.Errorf("the documentation does not say: %s", says)
+		}
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +100,16 @@ func until(t *testing.T, what string, done func() bool) {
 		if time.Since(begun) > time.Minute {
 			t.Fatalf("not after a minute: %s", what)
 		}
+	}
+}
+
+func TestRedisIsWaitedForAsTheDocumentationSays(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if says := fmt.Sprintf(" %v seconds for Redis", redisTimeout.Seconds()); !strings.Contains(string(raw), says) {
+		t.Errorf("the documentation does not say: %s", says)
 	}
 }
 
