@@ -216,7 +216,7 @@ func TestReloadsKeepOneRedis(t *testing.T) {
 	for _, line := range []string{"", "login /me/*", "login /me/* /x"} {
 		rg.run(setup{app: sharing(server.URL()), site: line})
 		rg.silently("li " + line)
-		clients := strings.Count(server.Do(t, "CLIENT", "LIST"), "cmd=subscribe")
+		clients := strings.Count(server.Do(t, "CLIENT", "LIST"), " sub=1 ")
 		if clients != 1 {
 			t.Errorf("%q: %d subscribers", line, clients)
 		}

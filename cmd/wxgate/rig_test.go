@@ -56,7 +56,9 @@ const (
 type gateway struct {
 	t          *testing.T
 	dir        string
+	template   string // of its Caddyfile
 	databaseAt string // URL
+	start      func(*exec.Cmd) error
 	wechat     *wechattest.Server
 	log        *logs
 	process    *os.Process
@@ -89,7 +91,7 @@ func prepare(t *testing.T) *gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	g := &gateway{t: t, dir: dir, databaseAt: "sqlite:" + dir + "/wxgate.db", log: new(logs)}
+	g := &gateway{t: t, dir: dir, databaseAt: "sqlite:" + dir + "/wxgate.db", log: new(logs), template: caddyfile, start: (*exec.Cmd).Start}
 	g.wechat = wechattest.NewServer(wechattest.Config{
 		Apps:   []wechattest.App{{ID: shopApp, Secret: "s", Domains: []string{"shop.test"}, OpenPlatform: "shop"}},
 		People: []wechattest.Person{{Name: "li", Consent: wechattest.Accept}},
@@ -99,7 +101,7 @@ func prepare(t *testing.T) *gateway {
 }
 
 func (g *gateway) config(app string) string {
-	return strings.NewReplacer("DIR", g.dir, "DATABASE", g.databaseAt, "WECHAT", g.wechat.URL, "APP", app).Replace(caddyfile)
+	return strings.NewReplacer("DIR", g.dir, "DATABASE", g.databaseAt, "WECHAT", g.wechat.URL, "APP", app).Replace(g.template)
 }
 
 const caddyfile = `{
@@ -176,7 +178,7 @@ func (g *gateway) begin() {
 	g.t.Helper()
 	cmd := g.command("run", "--config", g.path("Caddyfile"), "--adapter", "caddyfile")
 	cmd.Stdout, cmd.Stderr = g.log, g.log
-	if err := cmd.Start(); err != nil {
+	if err := g.start(cmd); err != nil {
 		g.t.Fatal(err)
 	}
 	ended := make(chan error, 1)
@@ -204,6 +206,15 @@ func (g *gateway) await() {
 			g.t.Fatalf("the gateway has ended: %v\n%s", err, g.log)
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+}
+
+// reload lets it take up what its Caddyfile says now.
+func (g *gateway) reload() {
+	g.t.Helper()
+	got := g.do("reload", "--config", g.path("Caddyfile"), "--adapter", "caddyfile", "--address", "unix/"+g.path("admin"))
+	if got.code != 0 {
+		g.t.Fatalf("reloading: %s", got.err)
 	}
 }
 

@@ -78,7 +78,7 @@ func (f *fleet) instance(database string) *Site {
 // listened returns when each instance hears the others.
 func (f *fleet) listened() {
 	f.until("all listen", func() bool {
-		return strings.Count(f.redis.Do(f.t, "CLIENT", "LIST", "TYPE", "PUBSUB"), "cmd=subscribe") == len(f.all)
+		return strings.Count(f.redis.Do(f.t, "CLIENT", "LIST", "TYPE", "PUBSUB"), " sub=1 ") == len(f.all)
 	})
 }
 

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// TestGatewaysWithDifferentClocksAgree: one is 5 s ahead of the other.
+func TestGatewaysWithDifferentClocksAgree(t *testing.T) {
+	t.Parallel()
+	hooks := newReceiver(t, func(int) {})
+	f := newFleet(t, 2, hooks.lines())
+	slow, fast := f.all[0], f.all[1]
+	fast.start = inAnotherTime(5 * time.Second)
+	f.run()
+	f.listening()
+	var members []string
+	for n := range 4 {
+		member, err := f.journey(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, member)
+	}
+	if err := f.byPhone(2, members[2]); err != nil {
+		t.Error(err)
+	}
+	f.revokes(slow, 0, members[0])
+	f.revokes(fast, 1, members[1])
+	for n := range f.all {
+		f.logsOut(n, 3, members[3])
+	}
+	f.agreesOnKeys()
+	for _, member := range members {
+		hooks.wants(member, "wxgate.user.created", "wxgate.identity.linked", "wxgate.user.merged", "wxgate.identity.linked", "wxgate.phone.bound", settled)
+	}
+	f.wantsNothingRefused()
+}
+
+// TestAssertionKeysRotateUnderLoad, while one gateway is 5 s ahead of the other.
+func TestAssertionKeysRotateUnderLoad(t *testing.T) {
+	for name, begin := range map[string]func(g *gateway){
+		"on schedule": func(*gateway) {},
+		"by command": func(g *gateway) {
+			g.must("key", "rotate", "--reason", "yearly audit", "--yes")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, 2, "")
+			f.run()
+			load := f.load(0)
+			begin(f.all[0])
+			load.goesOn(100)
+			next := f.nextKey()
+			load.ends()
+			f.startBefore(next)
+			load = f.load(1000)
+			f.until("the next key has signed for a while", func() bool { return f.shop.signed(next.ID) >= 50 })
+			load.ends()
+			f.agreesOnKeys()
+			f.wantsNothingRefused()
+		})
+	}
+}
+
+// startBefore lets all gateways, and the shop, begin anew shortly before a key is
+// to sign, so early that the one before still does.
+func (f *fleet) startBefore(next keyState) {
+	f.t.Helper()
+	for lead := 20 * time.Second; ; lead *= 2 {
+		ahead := time.Until(next.ActiveFrom) - lead
+		for i, g := range f.all {
+			g.kill()
+			g.start = inAnotherTime(ahead + 5*time.Second*time.Duration(i))
+		}
+		f.shop.verifier.start(inAnotherTime(ahead))
+		f.run()
+		if _, err := f.journey(int(500 + lead/time.Second)); err != nil {
+			f.t.Fatal(err)
+		}
+		if f.shop.signed(next.ID) == 0 {
+			return
+		}
+		if lead > time.Hour {
+			f.t.Fatal("the next key signs before its time")
+		}
+	}
+}
