@@ -49,13 +49,13 @@ func TestAssertionKeysRotateUnderLoad(t *testing.T) {
 			t.Parallel()
 			f := newFleet(t, 2, "")
 			f.run()
-			load := f.load(0)
+			load := f.load(0, f.visit)
 			begin(f.all[0])
 			load.goesOn(100)
 			next := f.nextKey()
 			load.ends()
 			f.startBefore(next)
-			load = f.load(1000)
+			load = f.load(1000, f.visit)
 			f.until("the next key has signed for a while", func() bool { return f.shop.signed(next.ID) >= 50 })
 			load.ends()
 			f.agreesOnKeys()
@@ -76,7 +76,7 @@ func (f *fleet) startBefore(next keyState) {
 		}
 		f.shop.verifier.start(inAnotherTime(ahead))
 		f.run()
-		if _, err := f.journey(int(500 + lead/time.Second)); err != nil {
+		if _, err := f.visit(int(500 + lead/time.Second)); err != nil {
 			f.t.Fatal(err)
 		}
 		if f.shop.signed(next.ID) == 0 {

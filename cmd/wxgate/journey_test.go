@@ -16,10 +16,8 @@ func (f *fleet) person(n int) wechattest.Person {
 	return p
 }
 
-// journey is what somebody new does who has one phone: he looks at the shop in
-// WeChat, logs in, opens the mini program, gives it his number, and opens a page
-// in its web-view. He is one member all the time.
-func (f *fleet) journey(n int) (member string, err error) {
+// visit is what somebody new does in WeChat: he looks at the shop and logs in.
+func (f *fleet) visit(n int) (member string, err error) {
 	p := f.person(n)
 	page := f.inWeChat(p)
 	if said, err := page.get("/goods"); err != nil || !strings.HasPrefix(said, "guest ") {
@@ -31,6 +29,16 @@ func (f *fleet) journey(n int) (member string, err error) {
 	if err := page.stays(4, "member "+member); err != nil {
 		return "", fmt.Errorf("%s goes on: %w", p.Name, err)
 	}
+	return member, nil
+}
+
+// journey goes on with his phone: he opens the mini program, gives it his number,
+// and opens a page in its web-view. He is one member all the time.
+func (f *fleet) journey(n int) (member string, err error) {
+	if member, err = f.visit(n); err != nil {
+		return "", err
+	}
+	p := f.person(n)
 	mini, err := f.inMiniProgram(p, member)
 	if err != nil {
 		return "", err

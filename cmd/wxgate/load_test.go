@@ -21,8 +21,8 @@ const (
 )
 
 // load begins with people who log in, and goes on with them and with ever new
-// ones, who are named by the numbers from n on.
-func (f *fleet) load(n int) *load {
+// ones, who do something else. They are named by the numbers from n on.
+func (f *fleet) load(n int, fresh func(n int) (member string, err error)) *load {
 	f.t.Helper()
 	l := &load{f: f, done: make(chan struct{})}
 	for i := range settledPeople {
@@ -35,7 +35,7 @@ func (f *fleet) load(n int) *load {
 	}
 	l.wg.Go(func() {
 		l.repeat(func(i int) error {
-			_, err := f.journey(n + settledPeople + i)
+			_, err := fresh(n + settledPeople + i)
 			return err
 		})
 	})

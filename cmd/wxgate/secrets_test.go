@@ -13,11 +13,11 @@ func TestSecretsAreReplacedUnderLoad(t *testing.T) {
 	f := newFleet(t, 2, "")
 	f.run()
 	stages := [][]string{{secret, other}, {other, secret}, {other}}
-	n, load := 0, f.load(0)
+	n, load := 0, f.load(0, f.journey)
 	for _, secrets := range stages {
 		if len(secrets) == 1 { // after 30 days no session is left that the old one has sealed
 			load.ends()
-			load = f.load(10_000)
+			load = f.load(10_000, f.journey)
 		}
 		for _, g := range f.all {
 			f.configure(g, secrets...)
