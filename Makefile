@@ -68,6 +68,10 @@ bench: build ## Compare the gateway with the same Caddy without it
 schema-dump: ## Dump the present schema for the tests of upgrades, with pg_dump, mariadb-dump and sqlite3
 	go test ./internal/account -run TestEveryReleasedSchemaIsBroughtUpToDate -args -dump
 
+.PHONY: bench/gateways
+bench/gateways: deps build ## Let two gateways with PostgreSQL and Redis carry a crowd; fails where a bound is missed
+	go run ./cmd/wxgate-bench -gateways 2 -sessions 100000 -rate 500
+
 .PHONY: bench/account
 bench/account: deps ## Compare the account database with bare statements; fails where a bound is missed
 	go run ./cmd/wxgate-bench/account

@@ -59,7 +59,8 @@ func (c *client) close() {
 type outcome struct {
 	requests int64
 	elapsed  time.Duration
-	p50, p99 time.Duration // only measured with a rate
+	// Only measured with a rate, and sorted.
+	latencies []time.Duration
 }
 
 // run sends requests over all connections until the time is over.
@@ -93,10 +94,8 @@ func (c *client) run(ctx context.Context, l load) (outcome, error) {
 	if err := <-errs; err != nil {
 		return o, err
 	}
-	if all := slices.Concat(lat...); len(all) > 0 {
-		slices.Sort(all)
-		o.p50, o.p99 = all[len(all)/2], all[len(all)*99/100]
-	}
+	o.latencies = slices.Concat(lat...)
+	slices.Sort(o.latencies)
 	return o, nil
 }
 

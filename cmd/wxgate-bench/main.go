@@ -20,6 +20,8 @@ type options struct {
 	conns    int
 	rate     int
 	settle   time.Duration
+	gateways int
+	long     time.Duration
 }
 
 func main() {
@@ -31,8 +33,10 @@ func main() {
 	flag.IntVar(&o.conns, "connections", 32, "kept-alive connections")
 	flag.IntVar(&o.rate, "rate", 2000, "requests per second of the latency comparison")
 	flag.DurationVar(&o.settle, "settle", 4*time.Minute, "how long the sessions of the large comparison take to arrive: evenly, or they would all be signed again at once")
+	flag.IntVar(&o.gateways, "gateways", 0, "measure so many gateways together, with PostgreSQL and Redis, in the place of one beside Caddy")
+	flag.DurationVar(&o.long, "logins", 3*time.Minute, "how long people log in to several gateways")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: wxgate-bench [flags]\n\nPrints requests/s, CPU per request and memory of the gateway beside a Caddy without it.")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: wxgate-bench [flags]\n\nPrints requests/s, CPU per request and memory of the gateway beside a Caddy without it,\nor with -gateways what several reach together.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -92,6 +96,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if o.gateways > 0 {
+		return runFleet(ctx, o, dir)
+	}
 	b := &bench{options: o}
 	if b.shop, err = startBackend(ctx); err != nil {
 		return err
@@ -282,7 +289,7 @@ func (b *bench) compareLatency(ctx context.Context, tokens []string) error {
 			if err != nil {
 				return err
 			}
-			p50s[i] = append(p50s[i], o.p50)
+			p50s[i] = append(p50s[i], median(o.latencies))
 		}
 	}
 	bare, gate := median(p50s[0]), median(p50s[1])
