@@ -172,6 +172,7 @@ func (v *visitor) do(method, target, body string) (string, error) {
 		}
 		if method == http.MethodPost {
 			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Accept", "application/json")
 		}
 		if v.session != "" {
 			r.Header.Set("X-Wxgate-Session", v.session)
