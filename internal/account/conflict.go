@@ -79,31 +79,30 @@ func (a *applier) watchRebinding() error {
 	return nil
 }
 
-// made are what conflicts may have wanted and the plan makes; empty: nothing.
-func (a *applier) made() []any {
-	made := []any{"", "", ""}
+// made are what conflicts may have wanted and the plan makes. Nobody has wanted
+// anything for an id just drawn, but perhaps for one that the shop has made.
+func (a *applier) made() (made []any) {
+	wanted := func(id string) bool { return id != a.freshID || a.plan.needsShop(a.rules) }
 	if a.plan.linkRow {
-		made[0] = wantsRow(a.in.AppID, a.in.OpenID, a.unionID)
+		made = append(made, wantsRow(a.in.AppID, a.in.OpenID, a.unionID))
 	}
-	if a.plan.fill != nil {
-		made[1] = wantsUnionID(*a.plan.fill, a.unionID)
+	if a.plan.fill != nil && wanted(*a.plan.fill) {
+		made = append(made, wantsUnionID(*a.plan.fill, a.unionID))
 	}
-	if a.plan.bindPhone != "" {
-		made[2] = wantsPhone(a.plan.bindPhone, a.phone.key)
+	if a.plan.bindPhone != "" && wanted(a.plan.bindPhone) {
+		made = append(made, wantsPhone(a.plan.bindPhone, a.phone.key))
 	}
 	return made
 }
 
-// closeMade ends what was refused before and is made now.
+// closeMade ends what was refused before and is made now. Of a stranger, check
+// has made sure that there is nothing.
 func (a *applier) closeMade() error {
 	made := a.made()
-	if a.tx == nil { // strangerSQL has looked
+	if a.tx == nil || len(made) == 0 {
 		return nil
 	}
-	if made[0] == made[1] && made[1] == made[2] { // nothing
-		return nil
-	}
-	over, err := readConflictRecords(a.ctx, a.tx, `WHERE wants IN (?, ?, ?) AND open_as IS NOT NULL`, made...)
+	over, err := readConflictRecords(a.ctx, a.tx, `WHERE wants`+in(len(made))+` AND open_as IS NOT NULL`, made...)
 	if err != nil {
 		return err
 	}

@@ -25,9 +25,10 @@ type Config struct {
 // say otherwise.
 type DB struct {
 	dialect
-	write *sql.DB
-	read  *sql.DB // the same, where one pool can do both
-	ids   *idSource
+	write  *sql.DB
+	read   *sql.DB // the same, where one pool can do both
+	ids    *idSource
+	gather gatherer
 
 	txTimeout time.Duration
 	log       atomic.Pointer[slog.Logger]

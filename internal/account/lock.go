@@ -80,11 +80,10 @@ func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 	if !db.locksRows {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, db.lockShared); err != nil {
-		return fmt.Errorf("locking out operations: %w", err)
-	}
-	if err := db.lockOpenIDs(ctx, tx, r.openIDs); err != nil {
-		return fmt.Errorf("locking openids: %w", err)
+	for _, w := range db.lockOpenIDs(r.openIDs) {
+		if err := lockRows(ctx, tx, w.query, w.args); err != nil {
+			return fmt.Errorf("locking openids: %w", err)
+		}
 	}
 	byScope := grouped{}
 	for _, id := range r.unionIDs {
@@ -114,17 +113,21 @@ func lockRows(ctx context.Context, tx *sql.Tx, query string, args []any) error {
 	return queryRows(ctx, tx, query, args, func(*sql.Rows) error { return nil })
 }
 
-func (db *DB) lockOpenIDs(ctx context.Context, tx *sql.Tx, openIDs []openID) error {
+// lockOpenIDs are the statements that lock out operations, and openids.
+func (d *dialect) lockOpenIDs(openIDs []openID) (all []write) {
+	if len(openIDs) == 0 || !d.numbersSuffice {
+		all = []write{{query: d.lockShared}}
+	}
 	if len(openIDs) == 0 {
-		return nil
+		return all
 	}
 	numbers := make([]int64, len(openIDs))
 	for i, id := range openIDs {
-		numbers[i] = db.lockNumber(id)
+		numbers[i] = d.lockNumber(id)
 	}
 	slices.Sort(numbers)
 	args := fill(anyOf(numbers))
-	return lockRows(ctx, tx, db.lockNumbers(len(args)), args)
+	return append(all, write{d.lockNumbers(len(args)), args})
 }
 
 // lockSet are the rows that the decision is about.

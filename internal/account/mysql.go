@@ -25,9 +25,9 @@ func mysqlDialect() dialect {
 		lockNumbers: func(n int) string {
 			return "SELECT id FROM wxgate_lock" + mysqlByKey + " WHERE id" + in(n) + " FOR UPDATE"
 		},
-		numbers:       1023,
+		numbers: 1023, numbersSuffice: true,
 		byKey:         mysqlByKey,
-		lockExclusive: "SELECT id FROM wxgate_lock WHERE id = 0 FOR UPDATE",
+		lockExclusive: "SELECT id FROM wxgate_lock" + mysqlByKey + " ORDER BY id FOR UPDATE",
 		lockSchema:    "SELECT GET_LOCK(CONCAT('wxgate ', MD5(DATABASE())), 5)",
 		unlockSchema:  "SELECT RELEASE_LOCK(CONCAT('wxgate ', MD5(DATABASE())))",
 		clock:         "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",

@@ -13,14 +13,27 @@ func (f *facts) isStranger() bool {
 		f.visitor == nil && f.imported == nil && f.phoneOwner == nil && (f.came == nil || !f.came.stored) && !f.torn
 }
 
-// strangerSQL stores nothing, or fails: a user without an id is refused. It
-// comes before what a plan inserts and looks for what no unique key would miss:
-// the row that an openid has in the one of two tables while the plan makes one
-// in the other, and an open conflict that the plan would close.
-const strangerSQL = `INSERT INTO wxgate_user (id, kind, created, last_seen) SELECT NULL, 'guest', 0, 0 FROM (SELECT 1 AS one) AS x
-WHERE EXISTS (SELECT 1 FROM wxgate_identity WHERE appid = ? AND openid = ?)
-OR EXISTS (SELECT 1 FROM wxgate_visitor WHERE appid = ? AND openid = ?)
-OR EXISTS (SELECT 1 FROM wxgate_conflict WHERE wants IN (?, ?, ?) AND open_as IS NOT NULL)`
+// strangerSQL stores nothing, or fails where a row is found: a user without an
+// id is refused.
+const strangerSQL = `INSERT INTO wxgate_user (id, kind, created, last_seen) SELECT NULL, 'guest', 0, 0 FROM `
+
+// check makes sure that the plan is still one about a stranger. It looks for
+// what no unique key would miss: the row that an openid has in the one of two
+// tables while the plan makes one in the other, and an open conflict that the
+// plan would close.
+func (a *applier) check() (all []write) {
+	at := []any{a.in.AppID, a.in.OpenID}
+	if a.plan.linkRow {
+		all = append(all, write{strangerSQL + "wxgate_visitor WHERE (appid = ? AND openid = ?)", at})
+	}
+	if a.plan.setVisitor != "" {
+		all = append(all, write{strangerSQL + "wxgate_identity WHERE (appid = ? AND openid = ?)", at})
+	}
+	if made := a.made(); len(made) > 0 {
+		all = append(all, write{strangerSQL + "wxgate_conflict WHERE (wants" + in(len(made)) + " AND open_as IS NOT NULL)", made})
+	}
+	return all
+}
 
 // storeStranger stores a plan that was made of a stranger in one go, without
 // reading anything again: locks and constraints have the last word. If he has
@@ -36,7 +49,7 @@ func (db *DB) storeStranger(ctx context.Context, c call, f *facts, p plan) (out 
 		return Outcome{}, false
 	}
 	a := &applier{change: &change{ctx: ctx, at: f.now}, facts: f, plan: p, freshID: id}
-	if a.apply() != nil || db.together(ctx, append(db.strangersLocks(a), a.later...)) != nil {
+	if a.apply() != nil || db.storeTogether(ctx, a.gathered()) != nil {
 		return Outcome{}, false // the id may be the very key that was there
 	}
 	out = f.outcome(&a.plan)
@@ -48,14 +61,6 @@ func (db *DB) storeStranger(ctx context.Context, c call, f *facts, p plan) (out 
 	return out, true
 }
 
-// strangersLocks are the statements that a stranger's plan begins with.
-func (db *DB) strangersLocks(a *applier) (first []write) {
-	if db.locksRows {
-		first = append(first, write{query: db.lockShared})
-		for _, id := range a.lockSet().openIDs {
-			first = append(first, write{db.lockNumbers(1), []any{db.lockNumber(id)}})
-		}
-	}
-	at := []any{a.in.AppID, a.in.OpenID, a.in.AppID, a.in.OpenID}
-	return append(first, write{strangerSQL, append(at, a.made()...)})
+func (a *applier) gathered() *gathered {
+	return &gathered{openIDs: a.lockSet().openIDs, writes: append(a.check(), a.later...)}
 }

@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.small, "small", 10_000, "identities of the small database")
 	flag.IntVar(&o.large, "large", 1_000_000, "identities of the large database")
 	flag.IntVar(&o.reads, "reads", 300, "reads of a turn")
-	flag.IntVar(&o.writes, "writes", 16, "writes of a turn")
+	flag.IntVar(&o.writes, "writes", 64, "writes of a turn")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: account [flags]\n\nCompares the account database with bare statements.")
 		flag.PrintDefaults()
@@ -86,6 +86,9 @@ func measure(ctx context.Context, engine string, o options) (held bool, err erro
 	defer bare.close()
 	all, err := place.contenders(o, small, large, bare)
 	if err != nil {
+		return false, err
+	}
+	if err := warm(ctx, all, o); err != nil {
 		return false, err
 	}
 	if err := takeTurns(ctx, all[:], o.rounds); err != nil {

@@ -1,0 +1,136 @@
+package account
+
+import (
+	"context"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// maxGathered is how many strangers are stored together.
+const maxGathered = 32
+
+// gatherer stores strangers who come at the same time in one transaction, as a
+// database server does with the commits of those who wait for its disk: who
+// comes while one is under way goes with the next one. Nobody waits for others
+// to come.
+type gatherer struct {
+	mu      sync.Mutex
+	busy    bool
+	waiting []*gathered
+}
+
+// gathered is one stranger's part.
+type gathered struct {
+	openIDs []openID // to lock
+	writes  []write
+	done    chan error
+}
+
+// storeTogether stores one part, with those of others if there are any. An error
+// says nothing about whose fault it is.
+func (db *DB) storeTogether(ctx context.Context, part *gathered) error {
+	g := &db.gather
+	g.mu.Lock()
+	if g.busy {
+		part.done = make(chan error, 1)
+		g.waiting = append(g.waiting, part)
+		g.mu.Unlock()
+		select {
+		case err := <-part.done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	g.busy = true
+	g.mu.Unlock()
+	err := db.together(ctx, db.strangers([]*gathered{part}))
+	if parts := g.next(); parts != nil {
+		go db.storeWaiting(parts)
+	}
+	return err
+}
+
+// storeWaiting stores parts until nobody waits. Those who wait may give up one
+// by one, so no context of theirs is the one of all.
+func (db *DB) storeWaiting(parts []*gathered) {
+	for ; parts != nil; parts = db.gather.next() {
+		err := db.together(context.Background(), db.strangers(parts))
+		for _, part := range parts {
+			part.done <- err
+		}
+	}
+}
+
+// next takes from those who wait the first, and others whose statements are the
+// same. Nil means that nobody waits, and ends being busy.
+func (g *gatherer) next() []*gathered {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		g.busy = false
+		return nil
+	}
+	var parts []*gathered
+	first := g.waiting[0]
+	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool {
+		fits := p == first || len(parts) < maxGathered && p.fits(first)
+		if fits {
+			parts = append(parts, p)
+		}
+		return fits
+	})
+	return parts
+}
+
+// fits says whether each statement can be about several parts, and is the same
+// as another's.
+func (p *gathered) fits(o *gathered) bool {
+	return slices.EqualFunc(p.writes, o.writes, func(a, b write) bool {
+		return a.query == b.query && a.oneMore() != ""
+	})
+}
+
+// oneMore is what makes a statement one about another part, too; empty if
+// nothing does.
+func (w write) oneMore() string {
+	if _, condition, found := strings.Cut(w.query, " WHERE "); found && strings.HasPrefix(w.query, strangerSQL) {
+		return " OR " + condition
+	}
+	if _, row, found := strings.Cut(w.query, " VALUES "); found {
+		return ", " + row
+	}
+	return ""
+}
+
+// strangers are the statements that store parts which fit: locks first.
+func (db *DB) strangers(parts []*gathered) (all []write) {
+	if db.locksRows {
+		var openIDs []openID
+		for _, p := range parts {
+			openIDs = append(openIDs, p.openIDs...)
+		}
+		all = db.lockOpenIDs(openIDs)
+	}
+	for i := range parts[0].writes {
+		all = append(all, inPieces(parts, i)...)
+	}
+	return all
+}
+
+// inPieces makes of one statement for each part statements about several. They
+// are about 1, 2, 4 and so on, so that a connection has few to remember.
+func inPieces(parts []*gathered, i int) (all []write) {
+	first := parts[0].writes[i]
+	for len(parts) > 0 {
+		n := 1 << (bits.Len(uint(len(parts))) - 1)
+		w := write{query: first.query + strings.Repeat(first.oneMore(), n-1)}
+		for _, p := range parts[:n] {
+			w.args = append(w.args, p.writes[i].args...)
+		}
+		all, parts = append(all, w), parts[n:]
+	}
+	return all
+}

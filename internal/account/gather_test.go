@@ -1,0 +1,196 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// linkAll links many at once and says what became of each.
+func (w *world) linkAll(all []Input) []Outcome {
+	w.t.Helper()
+	outs, errs := make([]Outcome, len(all)), make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, in := range all {
+		wg.Go(func() { outs[i], errs[i] = w.db.Link(w.t.Context(), w.rules, in) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			w.t.Fatalf("%+v: %v", all[i], err)
+		}
+	}
+	return outs
+}
+
+// Strangers of all kinds who come at once, each twice, become one user each, and
+// all that is stored is what it would be had they come one after the other.
+func TestACrowdOfStrangersIsStoredAsOneByOne(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		rules := phoneMode()
+		rules.StandIns = map[string]bool{"mp": true}
+		var all []Input
+		for i := range 15 {
+			n := strconv.Itoa(i)
+			all = append(all, proved("oa", "o"+n, "U"+n), at("oa", "v"+n), at("mp", "m"+n), proved("web", "o"+n, "W"+n).login())
+		}
+		w := newWorldOn(t, open, rules)
+		outs := w.linkAll(slices.Concat(all, all))
+		checkInvariants(t, w.db)
+		users := map[string]bool{}
+		for i, out := range outs[:len(all)] {
+			if again := outs[len(all)+i]; out.UserID != again.UserID {
+				t.Errorf("%+v is %s and %s", all[i], out.UserID, again.UserID)
+			}
+			users[out.UserID] = true
+		}
+		diff(t, "users", len(all), len(users))
+		diff(t, "rows of users", len(all), len(w.lines(`SELECT id FROM wxgate_user`)))
+		found := w.kinds()
+
+		w = newWorldIn(t, w.db, rules)
+		for _, in := range all {
+			_, err := w.db.Link(t.Context(), rules, in)
+			must(t, err)
+		}
+		diff(t, "all that is stored", w.kinds(), found)
+	})
+}
+
+// kinds is what is stored, but for the ids of users and the order in which they
+// came.
+func (w *world) kinds() (all []string) {
+	w.t.Helper()
+	for _, query := range []string{
+		`SELECT 'identity ' || i.appid || ' ' || i.openid || ' ' || i.scope || ' ' || i.unionid || ' ' || u.kind FROM wxgate_identity i
+			JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid JOIN wxgate_user u ON u.id = n.user_id`,
+		`SELECT 'visitor ' || v.appid || ' ' || v.openid || ' ' || u.kind FROM wxgate_visitor v JOIN wxgate_user u ON u.id = v.guest_id`,
+		`SELECT e.type || ' ' || u.kind FROM wxgate_event e JOIN wxgate_user u ON u.id = e.subject`,
+	} {
+		all = append(all, w.lines(query)...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// gatherBehind has strangers come while another is being stored, so that they
+// are stored together, and says whether each was.
+func (w *world) gatherBehind(ctx context.Context, all []Input, meanwhile func()) []bool {
+	w.t.Helper()
+	w.db.gather.busy = true // by somebody who takes his time
+	stored := make([]bool, len(all))
+	var wg sync.WaitGroup
+	for i, in := range all {
+		call, f, p := w.decided(in)
+		wg.Go(func() { _, stored[i] = w.db.storeStranger(ctx, call, f, p) })
+		w.wait(i + 1)
+	}
+	meanwhile()
+	w.db.storeWaiting(w.db.gather.next())
+	wg.Wait()
+	return stored
+}
+
+// wait waits until so many are waiting.
+func (w *world) wait(n int) {
+	w.t.Helper()
+	waiting := func() int {
+		w.db.gather.mu.Lock()
+		defer w.db.gather.mu.Unlock()
+		return len(w.db.gather.waiting)
+	}
+	for waiting() != n {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestWhoFitsIsStoredTogether(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, phoneMode())
+		all := []Input{proved("oa", "x1", "X1"), at("oa", "v1"), proved("oa", "x2", "X2"), proved("oa", "x3", "X3").with("p7").login(), proved("mp", "x4", "X4")}
+		var took []int
+		diff(t, "stored", []bool{true, true, true, true, true}, w.gatherBehind(t.Context(), all, func() {
+			waiting := slices.Clone(w.db.gather.waiting)
+			for w.db.gather.next() != nil {
+				took = append(took, len(waiting)-len(w.db.gather.waiting))
+			}
+			w.db.gather.waiting, w.db.gather.busy = waiting, true
+		}))
+		diff(t, "how many are gone after each", []int{3, 4, 5}, took)
+		checkInvariants(t, w.db)
+		if w.db.gather.busy {
+			t.Error("it stays busy")
+		}
+	})
+}
+
+// One who is no stranger any more takes the others with him; all of them are
+// stored in the ordinary way then.
+func TestOneOfACrowdWhoHasBecomeKnownHarmsNobody(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		for what, meanwhile := range map[string][]string{
+			"his openid is stored":      {"guest V1 1", "identity oa x3 X3 V1"},
+			"his openid is a visitor's": {"guest V1 1", "visitor oa x3 V1"},
+			"his unionid is stored":     {"member U1", "identity mp y X3 U1"},
+		} {
+			t.Run(what, func(t *testing.T) {
+				w := newWorldOn(t, open, phoneMode())
+				var all []Input
+				for i := range 5 {
+					all = append(all, proved("oa", fmt.Sprint("x", i), fmt.Sprint("X", i)))
+				}
+				diff(t, "stored", make([]bool, 5), w.gatherBehind(t.Context(), all, func() {
+					for _, line := range meanwhile {
+						w.given(line)
+					}
+				}))
+				for i, out := range w.linkAll(all) {
+					if out.Code != CodeOK && out.Code != CodeGuest {
+						t.Errorf("%d: %+v", i, out)
+					}
+				}
+				checkInvariants(t, w.db)
+				diff(t, "identities of this app", 5, len(w.lines(`SELECT openid FROM wxgate_identity WHERE appid = 'oa'`)))
+			})
+		}
+	})
+}
+
+// Who gives up does not take those with him who wait beside him.
+func TestWhoGivesUpWaitingIsAlone(t *testing.T) {
+	w := newWorldOn(t, newDB, phoneMode())
+	ctx, cancel := context.WithCancel(t.Context())
+	call, f, p := w.decided(proved("oa", "x1", "X1"))
+	given := make(chan bool)
+	stored := w.gatherBehind(t.Context(), []Input{proved("oa", "x2", "X2")}, func() {
+		go func() { _, ok := w.db.storeStranger(ctx, call, f, p); given <- ok }()
+		w.wait(2)
+		cancel()
+		if <-given {
+			t.Error("he was told that he is stored")
+		}
+	})
+	diff(t, "the other is stored", []bool{true}, stored)
+}
+
+func TestAStatementForSeveralIsAboutEach(t *testing.T) {
+	parts := []*gathered{}
+	for i := range 7 {
+		parts = append(parts, &gathered{writes: []write{
+			{strangerSQL + "t WHERE (a = ?)", []any{i}}, {"INSERT INTO t (a, b) VALUES (?, 1)", []any{i}},
+		}})
+	}
+	var got []string
+	for _, w := range append(inPieces(parts, 0), inPieces(parts, 1)...) {
+		got = append(got, strings.TrimPrefix(w.query, strangerSQL)+fmt.Sprint(w.args))
+	}
+	diff(t, "statements", []string{
+		"t WHERE (a = ?) OR (a = ?) OR (a = ?) OR (a = ?)[0 1 2 3]", "t WHERE (a = ?) OR (a = ?)[4 5]", "t WHERE (a = ?)[6]",
+		"INSERT INTO t (a, b) VALUES (?, 1), (?, 1), (?, 1), (?, 1)[0 1 2 3]", "INSERT INTO t (a, b) VALUES (?, 1), (?, 1)[4 5]", "INSERT INTO t (a, b) VALUES (?, 1)[6]",
+	}, got)
+}
