@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
 // TestGatewaysWithDifferentClocksAgree: one is 5 s ahead of the other.
@@ -39,6 +41,9 @@ func TestGatewaysWithDifferentClocksAgree(t *testing.T) {
 		f.logsOut(n, 3, members[3])
 	}
 	f.agreesOnKeys()
+	if n := slow.wechat.Count(wechattest.StableToken); n != 1 {
+		t.Errorf("%d access tokens were fetched for one app", n)
+	}
 	for _, member := range members {
 		f.until("the shop has heard that the merge is settled", func() bool {
 			return slices.Contains(typesOf(hooks.about(member)), settled)

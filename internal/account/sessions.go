@@ -170,6 +170,9 @@ func (s *standing) resolve(ref SessionRef, now time.Time) (Resolved, error) {
 // token of the session has expired by itself.
 func (db *DB) RevokeSession(ctx context.Context, id string, at, forgetAt time.Time) error {
 	inv := Invalidation{SessionID: id}
+	if !at.After(time.Now()) {
+		at = at.Add(-clockSkew) // over for instances whose clock is behind, too
+	}
 	err := db.inRepeatableTx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `UPDATE wxgate_revocation SET dies = CASE WHEN dies < ? THEN dies ELSE ? END,
 			forget = CASE WHEN forget > ? THEN forget ELSE ? END WHERE session_id = ?`,

@@ -128,6 +128,7 @@ func TestRevokingAgainOnlyBringsTheEndForward(t *testing.T) {
 		diff(t, "in its grace", "member U1 dies", w.resolved(ref))
 		must(t, w.db.RevokeSession(ctx, "s", now, now.Add(time.Minute)))
 		diff(t, "at once", "dead", w.resolved(ref))
+		diff(t, "at once where the clock is behind", []string{"1"}, w.lines(`SELECT count(*) FROM wxgate_revocation WHERE dies <= ?`, millis(now.Add(-clockSkew))))
 		diff(t, "another session", "member U1", w.resolved(SessionRef{ID: "t", UserID: "U1", Kind: Member}))
 	})
 }
