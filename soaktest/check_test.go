@@ -93,6 +93,7 @@ func (c *checked) self(s *self) {
 		c.whose[u.ID] = s
 		if was, ok := c.is[s]; ok && was.ID != u.ID {
 			c.h.wrong("%s is two users, %s and %s: his ids are %v", s.name, was.ID, u.ID, s.ids)
+			return
 		}
 		if _, ok := c.is[s]; !ok {
 			c.is[s] = u

@@ -33,8 +33,11 @@ type device struct {
 	jar   http.CookieJar
 	token string // of a mini program or an app
 
-	self *self // who orders here; nil: nobody has yet been told of
-	told told  // of the last page
+	self  *self // who orders here; nil: nobody has yet been told of
+	told  told  // of the last page
+	in    bool  // whoever orders here is known to WeChat or by his phone
+	fresh bool  // nothing of the gateway's is in it
+	left  bool  // a logout may have happened
 
 	// What was begun here and may have happened, for all its user knows: he
 	// does it again until he is sure, and nothing else here before.
@@ -63,8 +66,12 @@ func (d *device) agent() string {
 // forget empties the browser, or removes the app.
 func (d *device) forget() {
 	d.jar, _ = cookiejar.New(nil) // never an error without options
-	d.token, d.self, d.told, d.open, d.code = "", nil, told{}, goal{}, ""
+	d.token, d.open, d.code, d.fresh = "", goal{}, "", true
+	d.reset()
 }
+
+// reset makes the device nobody's.
+func (d *device) reset() { d.self, d.told, d.in, d.left = nil, told{}, false, false }
 
 // answer is what came of a request.
 type answer struct {
@@ -75,6 +82,7 @@ type answer struct {
 	lost   error // the connection broke
 	told   *told // the shop's own answer; nil: it is none
 	code   string
+	during string // the fault that was there when the request began
 }
 
 // is says what became of a request, in the words of the table of faults.
@@ -91,11 +99,11 @@ func (a answer) is() outcome {
 	case a.status == http.StatusTooManyRequests && retry:
 		return limited
 	case a.status == http.StatusUnauthorized && a.code != "":
-		return refused
+		return outcome(a.code)
 	case a.status == http.StatusForbidden && a.header.Get(fromShop) != "":
 		return nobody
 	case a.status == http.StatusUnprocessableEntity && a.code != "":
-		return refused
+		return outcome(a.code)
 	case a.status < 300:
 		return step
 	}
@@ -150,6 +158,7 @@ func (d *device) visit(path string) answer {
 		}
 	}
 	a := d.do(r)
+	d.fresh = d.fresh && a.lost != nil
 	if a.told != nil {
 		d.met(*a.told)
 	}
@@ -195,8 +204,9 @@ func (d *device) request(method, path string, body any) *http.Request {
 }
 
 func (d *device) do(r *http.Request) answer {
-	path := r.URL.Path
+	path, during := r.URL.Path, d.home.w.table.now()
 	a := d.send(r)
+	a.during = during
 	d.home.note(d, r.Method+" "+path, a)
 	return a
 }

@@ -40,9 +40,10 @@ func (d *device) met(t told) {
 			d.home.guests[t.ID] = d.self
 		}
 	}
-	if before != nil && before != d.self && d.kind != webView { // which is whoever opens it
+	if before != nil && before != d.self && !d.left && d.kind != webView { // which is whoever opens it
 		d.changed(before)
 	}
+	d.in, d.left = t.UnionID != "" || t.Kind == "member", false
 	d.self.seen(t.ID)
 }
 
@@ -65,28 +66,58 @@ func (d *device) sure() bool {
 // the way for now.
 func (d *device) logIn() (done bool) {
 	for range 6 {
-		a := d.look("/goods")
-		if a.told != nil && d.sure() {
-			d.open, d.code = goal{}, ""
+		if d.attempt() {
 			return true
 		}
 		if d.home.ctx.Err() != nil || time.Now().Before(d.wait) {
 			return false
 		}
-		if a.told != nil {
-			if a = d.prove(); a.is() == limited {
-				return false
-			}
-		}
-		if bad := a.is(); bad == lost || bad == unavailable || bad == nobody {
-			d.home.pause(300 * time.Millisecond)
-		}
+	}
+	return false
+}
+
+// attempt looks how far he is, and takes the next step.
+func (d *device) attempt() (done bool) {
+	a := d.look("/goods")
+	switch {
+	case a.told != nil && d.sure():
+		d.open, d.code = goal{}, ""
+		return true
+	case d.home.ctx.Err() != nil || time.Now().Before(d.wait):
+		return false
+	case a.told != nil:
+		a = d.prove()
+	}
+	if bad := a.is(); bad == lost || bad == unavailable || bad == nobody {
+		d.home.pause(300 * time.Millisecond)
 	}
 	return false
 }
 
 // look opens a page as whoever uses the device does.
 func (d *device) look(path string) answer {
+	column := known
+	switch {
+	case d.bearer() && d.token == "":
+		column = login
+	case d.fresh && d.kind == h5:
+		column = inside
+	case d.fresh && d.kind == desk:
+		column = beyond
+	}
+	a := d.opens(path)
+	d.count(column, a)
+	return a
+}
+
+// count tells the table of an answer, unless it is the test that has hung up.
+func (d *device) count(c column, a answer) {
+	if d.home.ctx.Err() == nil {
+		d.home.w.table.count(d.home, c, a)
+	}
+}
+
+func (d *device) opens(path string) answer {
 	if !d.bearer() {
 		return d.visit(path)
 	}
@@ -122,7 +153,7 @@ func (d *device) bring(path string, body any) answer {
 	if a.status == http.StatusOK && json.Unmarshal([]byte(a.body), &said) == nil && said.Session != "" {
 		d.token = said.Session
 	}
-	d.home.w.table.count(login, a)
+	d.count(login, a)
 	return a
 }
 
@@ -158,7 +189,7 @@ func (d *device) tap(word string) answer {
 	if to := a.link(word); to != "" {
 		a = d.visit(to)
 	}
-	d.home.w.table.count(login, a)
+	d.count(login, a)
 	return a
 }
 
@@ -176,7 +207,7 @@ func (d *device) scan() answer {
 	phone.forget()
 	phone.visit(wx.URL + code)
 	a = d.visit(wx.URL + strings.ReplaceAll(next[1], "&amp;", "&"))
-	d.home.w.table.count(login, a)
+	d.count(login, a)
 	return a
 }
 
@@ -185,7 +216,7 @@ func (d *device) provePhone() answer {
 	p, w := d.owner, d.home.w
 	if d.code == "" {
 		a := d.post("/wxgate/phone/code", map[string]string{"phone": p.phone})
-		w.table.count(login, a)
+		d.count(login, a)
 		if a.is() == limited {
 			d.wait = time.Now().Add(retryAfter(a))
 		}
@@ -196,7 +227,7 @@ func (d *device) provePhone() answer {
 	}
 	p.provesPhone(d.self, d.told.UnionID != "")
 	a := d.bring("/wxgate/phone", map[string]string{"phone": p.phone, "code": d.code})
-	if a.is() == refused {
+	if a.code == "code_expired" || a.code == "code_wrong" {
 		d.code = "" // used up, or lost with Redis
 	}
 	return a
@@ -207,17 +238,21 @@ func retryAfter(a answer) time.Duration {
 	return d
 }
 
-// logOut ends the session. Who gets no answer tries again later.
-func (d *device) logOut() {
+// logOut ends the session. Who gets no answer sees later whether it happened.
+func (d *device) logOut() (done bool) {
 	a := d.post("/wxgate/logout", map[string]string{})
-	d.home.w.table.count(login, a)
-	d.self, d.told = nil, told{}
+	d.count(login, a)
+	if done = a.status == http.StatusNoContent; done {
+		d.reset()
+	}
+	d.left = d.left || a.lost != nil
+	return done
 }
 
 // handOff opens a page of the mini program in its web-view.
 func (d *device) handOff(view *device) {
 	a := d.post("/wxgate/mini/ticket", map[string]string{"return_to": "/goods"})
-	d.home.w.table.count(login, a)
+	d.count(login, a)
 	var said struct{ URL string }
 	if a.status == http.StatusOK && json.Unmarshal([]byte(a.body), &said) == nil {
 		view.visit(said.URL)
@@ -229,7 +264,7 @@ func (d *device) buy() {
 	o := d.home.order(d.self)
 	for range 5 {
 		a := d.post("/orders", map[string]any{"number": o.number})
-		d.home.w.table.count(known, a)
+		d.count(known, a)
 		if a.told != nil {
 			d.met(*a.told)
 			o.placed = true

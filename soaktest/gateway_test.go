@@ -93,6 +93,19 @@ func (g *gateway) await() {
 	}
 }
 
+// revive starts it again if it is dead.
+func (g *gateway) revive() {
+	g.t.Helper()
+	g.mu.Lock()
+	ended := g.ended
+	g.mu.Unlock()
+	select {
+	case <-ended:
+		g.start()
+	default:
+	}
+}
+
 // kill ends the process at once, in the middle of whatever it does.
 func (g *gateway) kill() {
 	g.mu.Lock()

@@ -44,7 +44,10 @@ func (h *household) wrong(format string, args ...any) {
 	h.w.t.Errorf(format, args...)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.w.t.Logf("the diary of %s:\n%s", h.name, strings.Join(h.diary, "\n"))
+	if len(h.diary) > 0 {
+		h.w.t.Logf("the diary of %s:\n%s", h.name, strings.Join(h.diary, "\n"))
+	}
+	h.diary = nil // once is enough
 }
 
 // member of a household, with what he has in his hands.
@@ -110,8 +113,8 @@ func (h *household) act() {
 		d.logIn()
 		return
 	}
-	if d == h.family && d.owner != m.person {
-		h.handOver(m)
+	if d == h.family && d.owner != m.person && !h.handOver(m) {
+		return
 	}
 	if a := d.look("/goods"); a.told == nil || a.told.ID == "" {
 		return
@@ -162,14 +165,12 @@ func (h *household) awaits(p *person) bool {
 
 // handOver gives the family's computer to the other, who first logs out
 // whoever uses it.
-func (h *household) handOver(to *member) {
-	if h.family.told.Kind == "member" || h.family.told.UnionID != "" {
-		if a := h.family.post("/wxgate/logout", map[string]string{}); a.status != 204 {
-			return
-		}
-		h.family.self, h.family.told = nil, told{}
+func (h *household) handOver(to *member) (done bool) {
+	if h.family.left || h.family.in && !h.family.logOut() {
+		return false
 	}
 	h.family.owner = to.person
+	return true
 }
 
 // useView orders in the web-view.

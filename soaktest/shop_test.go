@@ -99,6 +99,7 @@ func (s *shop) place(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no order", http.StatusBadRequest)
 		return
 	case t.ID == "":
+		w.Header().Set(fromShop, "1")
 		http.Error(w, "the shop does not know who you are", http.StatusForbidden)
 		return
 	}

@@ -5,13 +5,12 @@ import (
 	"flag"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
 var (
-	lasts = flag.Duration("for", time.Minute, "how long people come and go; what is under way then takes up to two minutes more")
+	lasts = flag.Duration("for", 0, "how long people come and go at least, through one fault after the other")
 	seed  = flag.Uint64("seed", 0, "of the people's choices; 0: any")
 )
 
@@ -28,39 +27,67 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("-seed %d", *seed)
 	w := newWorld(t)
-	ctx, stop := context.WithTimeout(t.Context(), *lasts)
-	defer stop()
-	var all []*household
-	var mu sync.Mutex
-	var n atomic.Int64
+	c := &crowd{w: w}
+	c.suffer()
+	t.Logf("%d households have lived", len(c.all))
+	c.finish()
+	t.Log("all have finished")
+	w.delivered()
+	w.check(c.all)
+	w.table.compare()
+	t.Logf("what visitors saw:\n%s", w.table)
+}
+
+// crowd is everybody who has ever come.
+type crowd struct {
+	w   *world
+	ctx context.Context
+	mu  sync.Mutex
+	all []*household
+}
+
+// newcomers are a household more.
+func (c *crowd) newcomers() *household {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := newHousehold(c.w, c.ctx, *seed, len(c.all))
+	c.all = append(c.all, h)
+	return h
+}
+
+// suffer lets people come and go through all faults, and through more of them
+// until the time is over.
+func (c *crowd) suffer() {
+	ctx, stop := context.WithCancel(c.w.t.Context())
+	c.ctx = ctx
 	var living sync.WaitGroup
 	for range atOnce {
 		living.Go(func() {
 			for ctx.Err() == nil {
-				h := newHousehold(w, ctx, *seed, int(n.Add(1)))
-				mu.Lock()
-				all = append(all, h)
-				mu.Unlock()
-				h.live(things)
+				c.newcomers().live(things)
 			}
 		})
 	}
-	t.Log("people come and go")
+	dice := rand.New(rand.NewPCG(*seed, 0))
+	for begun, round := time.Now(), 0; round == 0 || time.Since(begun) < *lasts; round++ {
+		all := faults()
+		dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, f := range all {
+			c.w.t.Logf("%s", f.name)
+			c.w.suffer(f, c.newcomers)
+			time.Sleep(time.Second)
+		}
+	}
+	stop()
 	living.Wait()
-	t.Logf("%d households have lived", len(all))
-	w.finish(all)
-	t.Log("all have finished")
-	w.delivered()
-	w.check(all)
-	t.Logf("what visitors saw:\n%s", w.table)
 }
 
 // finish lets everybody end what he has begun.
-func (w *world) finish(all []*household) {
-	w.redis.Do(w.t, "FLUSHALL")
+func (c *crowd) finish() {
+	c.w.redis.Do(c.w.t, "FLUSHALL")
 	var ending sync.WaitGroup
-	for _, h := range all {
-		h.ctx = w.t.Context()
+	for _, h := range c.all {
+		h.ctx = c.w.t.Context()
 		ending.Go(h.finish)
 	}
 	ending.Wait()
