@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -157,7 +158,8 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 	switch done.problem.Code {
 	case "":
 		c.Done, c.Expires = &done, v.now.Add(resultLife).Unix()
-	case codeUnavailable: // he may try again with the code that he has
+	case codeUnavailable:
+		c.ID = rand.Text() // he may try again with the code that he has, as often as if he had not
 	default:
 		return done
 	}
