@@ -1,6 +1,7 @@
 package soaktest
 
 import (
+	"database/sql"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -49,11 +50,40 @@ func (w *world) ask(path string, into any) (status int) {
 // check compares accounts and orders with what everybody did.
 func (w *world) check(all []*household) {
 	w.t.Helper()
+	for _, g := range w.gateways {
+		g.sound()
+	}
 	c := &checked{world: w, whose: map[string]*self{}, is: map[*self]user{}}
+	proved := 0
 	for _, h := range all {
 		c.household(h)
+		for _, m := range h.people {
+			if m.proved {
+				proved++
+			}
+		}
+	}
+	if n := w.rows(`SELECT count(*) FROM wxgate_user WHERE kind = 'member' AND merged_into IS NULL`); n != proved {
+		w.t.Errorf("%d people have proved their phones, and there are %d members", proved, n)
+	}
+	if n := w.rows(`SELECT count(*) FROM wxgate_conflict`); n != 0 {
+		w.t.Errorf("%d conflicts between people who have nothing of each other's", n)
 	}
 	c.allOrders(all)
+}
+
+// rows counts in the accounts' database.
+func (w *world) rows(query string) (n int) {
+	w.t.Helper()
+	db, err := sql.Open("pgx", w.accounts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(query).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
 
 type checked struct {
@@ -114,9 +144,16 @@ func (c *checked) person(p *person) {
 	if w, ok := c.is[p.wechat.root()]; ok && !p.linked && w.Kind != "guest" {
 		c.h.wrong("%s has not proved his phone in WeChat and is %+v there", p.name, w)
 	}
+	apps := map[string]bool{}
 	for _, i := range u.Identities {
+		apps[i.AppID] = true
 		if !p.linked || i.OpenID != c.wechat.OpenID(p.name, i.AppID) {
 			c.h.wrong("%s has the WeChat account %+v", p.name, i)
+		}
+	}
+	for app := range p.apps {
+		if p.linked && !apps[app] {
+			c.h.wrong("%s has %+v, not %s", p.name, u.Identities, app)
 		}
 	}
 }

@@ -42,8 +42,11 @@ type device struct {
 	// What was begun here and may have happened, for all its user knows: he
 	// does it again until he is sure, and nothing else here before.
 	open goal
-	code string // the last one by SMS that was asked for here
-	wait time.Time
+	wait time.Time // no code by SMS before
+
+	code   string // the last one by SMS that was asked for here
+	losses int64  // of Redis, before that
+	missed bool   // an answer, so that more may have happened than is known here
 }
 
 // goal is what somebody wants to prove on a device.
@@ -66,7 +69,7 @@ func (d *device) agent() string {
 // forget empties the browser, or removes the app.
 func (d *device) forget() {
 	d.jar, _ = cookiejar.New(nil) // never an error without options
-	d.token, d.open, d.code, d.fresh = "", goal{}, "", true
+	d.token, d.open, d.code, d.missed, d.fresh = "", goal{}, "", false, true
 	d.reset()
 }
 
@@ -82,7 +85,8 @@ type answer struct {
 	lost   error // the connection broke
 	told   *told // the shop's own answer; nil: it is none
 	code   string
-	during string // the fault that was there when the request began
+	during string        // the fault that was there when the request began
+	took   time.Duration // all redirects
 }
 
 // is says what became of a request, in the words of the table of faults.
@@ -204,9 +208,10 @@ func (d *device) request(method, path string, body any) *http.Request {
 }
 
 func (d *device) do(r *http.Request) answer {
-	path, during := r.URL.Path, d.home.w.table.now()
+	path, during, begun := r.URL.Path, d.home.w.table.now(), time.Now()
 	a := d.send(r)
-	a.during = during
+	a.during, a.took = during, time.Since(begun)
+	d.missed = d.missed || r.Method == http.MethodPost && (a.is() == lost || a.is() == unavailable)
 	d.home.note(d, r.Method+" "+path, a)
 	return a
 }

@@ -1,9 +1,10 @@
 // Package soaktest holds no code but a test: three gateways, a Redis and a
 // PostgreSQL, all of them real processes, under a population of simulated people
 // and under faults. What people did decides what has to be in the accounts and in
-// the shop's orders at the end.
+// the shop's orders at the end, and what they saw meanwhile has to be what
+// docs/operations.md says.
 //
-//	go test ./soaktest                            two minutes, as in make test
+//	go test ./soaktest                            each fault once: two minutes, as in make test
 //	go test ./soaktest -timeout 0 -args -for 1h   an hour, as in make soak
 //	go test ./soaktest -args -seed 7              the choices of another run
 package soaktest

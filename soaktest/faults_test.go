@@ -18,19 +18,22 @@ type fault struct {
 	begin, end func(*world)
 }
 
+// killed is the row of the table that says what comes of it.
+const killed = "a gateway is killed"
+
 func nothing(*world) {}
 
 func faults() []fault {
 	return []fault{
-		{"Redis stopped", "Redis is gone, slow or frozen", func(w *world) { w.redis.Kill() }, func(w *world) { w.redis.Restart(w.t) }},
+		{"Redis stopped", "Redis is gone, slow or frozen", func(w *world) { w.redis.Kill(); w.losses.Add(1) }, func(w *world) { w.redis.Restart(w.t) }},
 		{"Redis frozen", "Redis is gone, slow or frozen", func(w *world) { w.redis.Freeze() }, func(w *world) { w.redis.Thaw() }},
-		{"Redis emptied", "Redis is emptied, or fails over and forgets", func(w *world) { w.redis.Do(w.t, "FLUSHALL") }, nothing},
+		{"Redis emptied", "Redis is emptied, or fails over and forgets", func(w *world) { w.redis.Do(w.t, "FLUSHALL"); w.losses.Add(1) }, nothing},
 		{"database stopped", "the database is gone", func(w *world) { w.database.Kill() }, func(w *world) { w.database.Restart(w.t) }},
 		{"database frozen", "the database is gone", func(w *world) { w.database.Freeze() }, func(w *world) { w.database.Thaw() }},
 		{"WeChat frozen", "WeChat slow, down, or answering nonsense", func(w *world) { w.failWeChat(wechattest.Hang()) }, (*world).healWeChat},
 		{"WeChat down", "WeChat slow, down, or answering nonsense", func(w *world) { w.failWeChat(wechattest.BadGateway()) }, (*world).healWeChat},
 		{"receiver down", "a webhook is down, slow or refuses", func(w *world) { w.shop.deaf.Store(true) }, func(w *world) { w.shop.deaf.Store(false) }},
-		{"gateway killed", "a gateway is killed", (*world).killOne, func(w *world) { w.startAll() }},
+		{"gateway killed", killed, (*world).killOne, func(w *world) { w.startAll() }},
 	}
 }
 
@@ -87,10 +90,9 @@ func (w *world) suffer(f fault, witnesses func() *household) {
 		func(m *member) { m.page.look("/goods") },
 		func(m *member) { m.desk.forget(); m.desk.look("/goods") },
 		func(m *member) {
-			m.desk.open = goal{phone: true}
-			m.desk.logIn()
-			m.page.open = goal{wechat: true}
-			m.page.logIn()
+			m.desk.open, m.page.open = goal{phone: true}, goal{wechat: true}
+			m.desk.attempt()
+			m.page.attempt()
 		},
 	} {
 		meeting.Go(func() { meet(homes[i].people[0]) })

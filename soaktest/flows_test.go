@@ -23,7 +23,7 @@ func (d *device) met(t told) {
 		if want := w.wechat.UnionID(p.name, accountApp); t.UnionID != want {
 			d.home.wrong("%s on the %s is told to be the WeChat account %s, not %s", p.name, d.kind, t.UnionID, want)
 		}
-		d.self = p.wechat
+		d.self, p.apps[t.AppID] = p.wechat, true
 	case t.Kind == "member":
 		d.self = p.account
 	case t.OpenID != "":
@@ -81,7 +81,7 @@ func (d *device) attempt() (done bool) {
 	a := d.look("/goods")
 	switch {
 	case a.told != nil && d.sure():
-		d.open, d.code = goal{}, ""
+		d.open, d.code, d.missed = goal{}, "", false
 		return true
 	case d.home.ctx.Err() != nil || time.Now().Before(d.wait):
 		return false
@@ -113,9 +113,13 @@ func (d *device) look(path string) answer {
 // count tells the table of an answer, unless it is the test that has hung up.
 func (d *device) count(c column, a answer) {
 	if d.home.ctx.Err() == nil {
-		d.home.w.table.count(d.home, c, a)
+		d.home.w.table.count(d, c, a)
 	}
 }
+
+// excused says whether what was kept of a login here may be gone: an answer did
+// not come, or Redis has lost it.
+func (d *device) excused() bool { return d.missed || d.losses != d.home.w.losses.Load() }
 
 func (d *device) opens(path string) answer {
 	if !d.bearer() {
@@ -189,7 +193,9 @@ func (d *device) tap(word string) answer {
 	if to := a.link(word); to != "" {
 		a = d.visit(to)
 	}
-	d.count(login, a)
+	if a.told == nil { // else he is at a page of the shop again
+		d.count(login, a)
+	}
 	return a
 }
 
@@ -207,7 +213,9 @@ func (d *device) scan() answer {
 	phone.forget()
 	phone.visit(wx.URL + code)
 	a = d.visit(wx.URL + strings.ReplaceAll(next[1], "&amp;", "&"))
-	d.count(login, a)
+	if a.told == nil {
+		d.count(login, a)
+	}
 	return a
 }
 
@@ -215,6 +223,7 @@ func (d *device) scan() answer {
 func (d *device) provePhone() answer {
 	p, w := d.owner, d.home.w
 	if d.code == "" {
+		losses := w.losses.Load()
 		a := d.post("/wxgate/phone/code", map[string]string{"phone": p.phone})
 		d.count(login, a)
 		if a.is() == limited {
@@ -223,7 +232,7 @@ func (d *device) provePhone() answer {
 		if a.is() != step {
 			return a
 		}
-		d.code = w.inbox.code("+86" + p.phone)
+		d.code, d.losses = w.inbox.code("+86"+p.phone), losses
 	}
 	p.provesPhone(d.self, d.told.UnionID != "")
 	a := d.bring("/wxgate/phone", map[string]string{"phone": p.phone, "code": d.code})

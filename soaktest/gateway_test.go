@@ -93,6 +93,23 @@ func (g *gateway) await() {
 	}
 }
 
+// sound wants that it has not ended by itself, and panicked in no request.
+func (g *gateway) sound() {
+	g.t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-g.ended:
+		g.t.Errorf("a gateway has ended by itself:\n%s", g.log.last(20))
+	default:
+	}
+	g.log.mu.Lock()
+	defer g.log.mu.Unlock()
+	if g.log.panics {
+		g.t.Errorf("a gateway has panicked:\n%s", g.log.b)
+	}
+}
+
 // revive starts it again if it is dead.
 func (g *gateway) revive() {
 	g.t.Helper()
@@ -117,8 +134,9 @@ func (g *gateway) kill() {
 
 // tail keeps the last part of what a process has written.
 type tail struct {
-	mu sync.Mutex
-	b  []byte
+	mu     sync.Mutex
+	b      []byte
+	panics bool
 }
 
 const tailSize = 1 << 20
@@ -126,9 +144,7 @@ const tailSize = 1 << 20
 func (l *tail) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if bytes.Contains(p, []byte("panic")) || bytes.Contains(p, []byte("DATA RACE")) {
-		l.b = append(l.b, "THE GATEWAY PANICS\n"...)
-	}
+	l.panics = l.panics || bytes.Contains(p, []byte("panic"))
 	l.b = append(l.b, p...)
 	l.b = l.b[max(0, len(l.b)-tailSize):]
 	return len(p), nil

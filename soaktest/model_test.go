@@ -50,22 +50,22 @@ func (s *self) seen(id string) {
 // an account, and it is the one of his WeChat account as soon as he has proved
 // both in one place.
 type person struct {
-	name     string
-	phone    string // the number
-	address  string // which he comes from
-	follower bool   // so that WeChat tells his unionid without a word
+	name    string
+	phone   string // the number
+	address string // which he comes from
 
 	wechat  *self // who he is by his unionid
 	visitor *self // who he is to the official account, of which no unionid is known; nil: nobody
 	account *self // who he is by his phone
 
-	proved bool // his phone, so that the account exists
-	linked bool // his WeChat account to his phone
+	proved bool            // his phone, so that the account exists
+	linked bool            // his WeChat account to his phone
+	apps   map[string]bool // which WeChat has told his unionid
 }
 
 func newPerson(name, phone, address string) *person {
 	return &person{
-		name: name, phone: phone, address: address,
+		name: name, phone: phone, address: address, apps: map[string]bool{},
 		wechat: &self{name: name + "'s WeChat account"}, account: &self{name: name + "'s account"},
 	}
 }

@@ -32,7 +32,7 @@ type household struct {
 func (h *household) note(d *device, what string, a answer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	line := fmt.Sprintf("%s %s on the %s: %s: %s", time.Now().Format("05.000"), d.owner.name, d.kind, what, a.is())
+	line := fmt.Sprintf("%s %s on the %s: %s: %s after %s", time.Now().Format("05.000"), d.owner.name, d.kind, what, a.is(), a.took.Round(time.Millisecond))
 	if a.told != nil {
 		line += fmt.Sprintf(" %+v", *a.told)
 	}
@@ -62,8 +62,10 @@ func newHousehold(w *world, ctx context.Context, seed uint64, n int) *household 
 	for i := range 2 {
 		k := 2*n + i
 		p := newPerson(fmt.Sprintf("%s-%d", h.name, i), fmt.Sprintf("138%08d", k), fmt.Sprintf("10.%d.%d.7", k/250%250, k%250))
-		p.follower = h.dice.IntN(2) == 0
-		w.wechat.AddPerson(wechattest.Person{Name: p.name, Phone: p.phone, Follower: p.follower, Consent: wechattest.Accept})
+		w.wechat.AddPerson(wechattest.Person{
+			Name: p.name, Phone: p.phone, Consent: wechattest.Accept,
+			Follower: h.dice.IntN(2) == 0, // whose unionid WeChat tells without a word
+		})
 		m := &member{person: p}
 		for _, d := range []struct {
 			of *(*device)

@@ -27,6 +27,8 @@ type shop struct {
 	hook *standardwebhooks.Webhook
 	mux  *http.ServeMux
 	deaf atomic.Bool // it answers no webhook
+	// before is done before it hears, a func(*http.Request).
+	before atomic.Value
 
 	mu    sync.Mutex
 	heard map[string][]string // events by subject, in the order in which the shop has first heard of them
@@ -48,6 +50,7 @@ func newShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	s := &shop{t: t, db: db, hook: hook, mux: http.NewServeMux(), heard: map[string][]string{}}
+	s.before.Store(func(*http.Request) {})
 	s.mux.HandleFunc("POST /orders", s.place)
 	s.mux.HandleFunc("POST /hooks/wxgate", s.hear)
 	s.mux.HandleFunc("/", s.show)
@@ -122,7 +125,8 @@ type event struct {
 // hear handles an event as docs/events.md shows.
 func (s *shop) hear(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil || s.deaf.Load() {
+	s.before.Load().(func(*http.Request))(r)
+	if err != nil || r.Context().Err() != nil || s.deaf.Load() {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

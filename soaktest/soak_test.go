@@ -27,7 +27,14 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("-seed %d", *seed)
 	w := newWorld(t)
-	c := &crowd{w: w}
+	c := &crowd{w: w, ctx: t.Context()}
+	t.Log("gateways are killed in the middle of things")
+	w.table.during(killed)
+	w.killedInLogin(c.newcomers())
+	w.killedInLink(c.newcomers())
+	w.killedInDelivery(c.newcomers())
+	w.table.during("")
+	t.Log("people come and go")
 	c.suffer()
 	t.Logf("%d households have lived", len(c.all))
 	c.finish()
@@ -84,7 +91,12 @@ func (c *crowd) suffer() {
 
 // finish lets everybody end what he has begun.
 func (c *crowd) finish() {
-	c.w.redis.Do(c.w.t, "FLUSHALL")
+	for _, f := range faults() {
+		if f.name == "Redis emptied" {
+			c.w.table.during(f.row)
+			f.begin(c.w)
+		}
+	}
 	var ending sync.WaitGroup
 	for _, h := range c.all {
 		h.ctx = c.w.t.Context()

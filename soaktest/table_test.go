@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // outcome of a request, as a visitor sees it.
@@ -18,6 +19,7 @@ const (
 	step        outcome = "a page of ours"
 	unavailable outcome = "503 with Retry-After"
 	limited     outcome = "429 with Retry-After"
+	again       outcome = "has to do it again" // a code or a session was lost, and he knows why
 	lost        outcome = "connection lost"
 	wrong       outcome = "WRONG"
 )
@@ -36,7 +38,7 @@ const (
 // or as who WeChat says he is.
 func usual() map[column][]outcome {
 	return map[column][]outcome{
-		known: {served}, inside: {served}, beyond: {served}, login: {served, step, limited},
+		known: {served}, inside: {served}, beyond: {served}, login: {served, step, limited, again},
 	}
 }
 
@@ -47,17 +49,17 @@ func phrases() map[string][]outcome {
 		"nothing": nil,
 		"nothing; the shop hears of merges later, by the webhook, and at once in `X-User-Previous-ID` of each visit": nil,
 		"become guests": nil,
-		"become guests after at most 5 s, are asked again after 10 minutes":                           nil,
-		"a page that says so, with a way to try again":                                                {unavailable},
-		"are served from memory for `stale_for` (10 minutes), then as nobody; login paths answer 503": {nobody, unavailable},
-		"nobody: no id is given out to a browser that carries one of ours":                            {nobody},
-		"get a guest id while reserved ones last":                                                     nil,
+		"become guests after at most 5 s, are asked again after 10 minutes": nil,
+		"a page that says so, with a way to try again":                      {unavailable},
+		"are served from the memory of a gateway that knows them, for `stale_for` (10 minutes), elsewhere and later as nobody; login paths answer 503": {nobody, unavailable},
+		"nobody: no id is given out to a browser that carries one of ours":                                                                             {nobody},
+		"get a guest id while reserved ones last":                                                                                                      {nobody}, // a gateway that has just begun has none
 		"503 with Retry-After": {unavailable},
 		"are recognised where the balancer sends them back to the same gateway, else become guests for 10 minutes": nil,
 		"WeChat and QR codes work on one gateway, like recognition; a code by SMS is a 503 with Retry-After":       {unavailable},
 		"start the round again": nil,
-		"tap once more; a code that was sent has expired; limits begin anew": {"code_expired"},
-		"tap once more": {lost},
+		"tap once more; a code that was sent has expired; limits begin anew":                         nil,
+		"tap once more; a code that was being checked has expired":                                   {lost},
 		"a request that is under way there is cut off; nothing else: another gateway takes the next": {lost},
 	}
 }
@@ -68,6 +70,7 @@ type table struct {
 	mu    sync.Mutex
 	fault string // the present one, empty if there is none
 	seen  map[cell]map[outcome]int
+	took  map[cell]time.Duration          // the longest
 	first map[cell]map[outcome]*household // who saw it
 }
 
@@ -92,7 +95,11 @@ func (t *table) now() string {
 
 // count takes an answer to a request that began during a fault, or ended during
 // one.
-func (t *table) count(h *household, c column, a answer) {
+func (t *table) count(d *device, c column, a answer) {
+	h, o := d.home, a.is()
+	if (o == "code_expired" || o == "session_expired") && d.excused() {
+		c, o = login, again
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := cell{a.during, c}
@@ -102,7 +109,7 @@ func (t *table) count(h *household, c column, a answer) {
 	if t.seen[at] == nil {
 		t.seen[at], t.first[at] = map[outcome]int{}, map[outcome]*household{}
 	}
-	o := a.is()
+	t.took[at] = max(t.took[at], a.took)
 	t.seen[at][o]++
 	if t.first[at][o] == nil {
 		t.first[at][o] = h
@@ -185,7 +192,7 @@ func (t *table) String() string {
 	var lines []string
 	for at, seen := range t.seen {
 		for _, o := range slices.Sorted(maps.Keys(seen)) {
-			lines = append(lines, fmt.Sprintf("%-45s | %-24s | %-22s %6d", at.fault, at.column, o, seen[o]))
+			lines = append(lines, fmt.Sprintf("%-45s | %-24s | %-22s %6d, at most %s", at.fault, at.column, o, seen[o], t.took[at].Round(time.Millisecond)))
 		}
 	}
 	slices.Sort(lines)

@@ -11,7 +11,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -88,7 +90,9 @@ type world struct {
 	gateways []*gateway
 	wechat   *wechattest.Server
 	redis    *dbtest.Redis
+	losses   atomic.Int64 // how often Redis has lost all
 	database *dbtest.Server
+	accounts string // URL
 	shop     *shop
 	inbox    *inbox
 	table    *table
@@ -97,7 +101,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, redis: dbtest.StartRedis(t), database: dbtest.Start(t, dbtest.Postgres), shop: newShop(t), inbox: newInbox(t)}
-	w.table = &table{w: w, seen: map[cell]map[outcome]int{}, first: map[cell]map[outcome]*household{}}
+	w.table = &table{w: w, seen: map[cell]map[outcome]int{}, first: map[cell]map[outcome]*household{}, took: map[cell]time.Duration{}}
 	apps := []wechattest.App{
 		{ID: accountApp, Domains: []string{"shop.test"}}, {ID: miniApp, MiniProgram: true},
 		{ID: websiteApp, Domains: []string{"shop.test"}, Website: true}, {ID: mobileApp, Mobile: true},
@@ -112,7 +116,8 @@ func newWorld(t *testing.T) *world {
 	mux.Handle("/sms", w.inbox)
 	backend := httptest.NewServer(mux)
 	t.Cleanup(backend.Close)
-	config := strings.NewReplacer("DATABASE", w.database.Create(t), "REDIS", w.redis.URL(), "SHOP", backend.URL, "WECHAT", w.wechat.URL).Replace(caddyfile)
+	w.accounts = w.database.Create(t)
+	config := strings.NewReplacer("DATABASE", w.accounts, "REDIS", w.redis.URL(), "SHOP", backend.URL, "WECHAT", w.wechat.URL).Replace(caddyfile)
 	binary := buildGateway(t)
 	for range 3 {
 		w.gateways = append(w.gateways, w.newGateway(binary, config))
