@@ -63,7 +63,9 @@ func TestOldCallbackGoesOnUntilItIsTurnedOff(t *testing.T) {
 	li := rg.inWeChat(wechattest.Person{Name: "li", Follower: true, Consent: wechattest.Accept})
 	shop := oauthShop(t, rg, rg.wechat.OpenID("li", testAppID))
 	backend := "reverse_proxy " + shop.Listener.Addr().String()
-	said := func(got reply) string { return fmt.Sprint(got.StatusCode, " ", got.Request.URL.RequestURI(), ": ", got.body) }
+	said := func(got reply) string {
+		return fmt.Sprint(got.StatusCode, " ", got.Request.URL.RequestURI(), ": ", got.body)
+	}
 
 	rg.run(setup{app: "guests off", site: "upstream_login on", backend: backend})
 	if got := said(li.get("/account")); got != "200 /account: the shop knows 4711, the gateway says member 4711" {

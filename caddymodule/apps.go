@@ -67,7 +67,7 @@ func (a *App) checkApps() (errs []error) {
 	for kind, o := range a.weChatApps() {
 		switch {
 		case !appIDs.MatchString(o.AppID):
-			errs = append(errs, fmt.Errorf("wxgate: %s: %q is not an appid", kind, o.AppID))
+			errs = append(errs, fmt.Errorf("wxgate: %s: %q is not an appid like wx1111111111111111 (an original id, gh_..., is none)", kind, o.AppID))
 		case o.Secret == "":
 			errs = append(errs, fmt.Errorf("wxgate: %s %s: the AppSecret is empty (is its environment variable set?)", kind, o.AppID))
 		case seen[o.AppID]:

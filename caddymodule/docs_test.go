@@ -17,7 +17,7 @@ import (
 // Whatever Caddyfile the documentation shows can be pasted and loads.
 func TestCaddyfilesOfTheDocumentationLoad(t *testing.T) {
 	dataDir(t)
-	for _, name := range []string{"WX_OA_SECRET", "WX_OTHER_SECRET", "WX_WEB_SECRET", "WX_MP_SECRET", "SMS_ID", "SMS_KEY", "WXGATE_SECRET", "WXGATE_SECRET_NEW", "WXGATE_SECRET_OLD", "SHOP_KEY", "WXGATE_API_KEY"} {
+	for _, name := range []string{"WX_OA_SECRET", "WX_OTHER_SECRET", "WX_WEB_SECRET", "WX_MP_SECRET", "SMS_ID", "SMS_KEY", "WXGATE_SECRET", "WXGATE_SECRET_NEW", "WXGATE_SECRET_OLD", "WX_APP_SECRET", "SHOP_KEY", "WXGATE_API_KEY"} {
 		t.Setenv(name, strings.Repeat(name+" ", 4))
 	}
 	t.Setenv("HOOK_SECRET", hookSecret)
@@ -52,6 +52,54 @@ func TestCaddyfilesOfTheDocumentationLoad(t *testing.T) {
 		}
 		validate(t, string(root))
 	})
+	t.Run("root in production", func(t *testing.T) {
+		t.Chdir(t.TempDir())
+		text := strings.ReplaceAll(inProduction(t, string(root)), "/var/lib/wxgate/", "")
+		for _, rest := range []string{"sandbox", "127.0.0.1:9001", "127.0.0.1:8080", "whsec_", "production:"} {
+			if strings.Contains(text, rest) {
+				t.Errorf("%s is left:\n%s", rest, text)
+			}
+		}
+		validate(t, text)
+	})
+}
+
+// inProduction does with a Caddyfile what the comments that begin with
+// `production:` say: it lets what they hold take the place of the line below, and
+// of the block that this line opens, unless they open it themselves.
+func inProduction(t *testing.T, caddyfile string) string {
+	t.Helper()
+	var out, instead []string
+	changes, skipping := 0, 0 // in how many blocks
+	for line := range strings.Lines(caddyfile) {
+		word := strings.TrimSpace(line)
+		text, found := strings.CutPrefix(word, "# production: ")
+		switch {
+		case found:
+			instead = append(instead, text+"\n")
+		case skipping > 0:
+			if word == "}" {
+				skipping--
+			}
+		case instead == nil && strings.HasPrefix(word, "#"):
+		case instead == nil:
+			out = append(out, line)
+		default:
+			changes++
+			opens := strings.Count(strings.Join(instead, ""), "{\n") > strings.Count(strings.Join(instead, ""), "}\n")
+			if instead[0] != "remove\n" {
+				out = append(out, instead...)
+			}
+			if strings.HasSuffix(word, "{") && !opens {
+				skipping = 1
+			}
+			instead = nil
+		}
+	}
+	if changes < 10 {
+		t.Fatalf("only %d lines change in production", changes)
+	}
+	return strings.Join(out, "")
 }
 
 // What the documentation tells to make on a server is enough for the gateway,
