@@ -321,3 +321,29 @@ func TestSessionChangesWhereItsLevelChanges(t *testing.T) {
 		t.Errorf("he was %s", kinds)
 	}
 }
+
+// The first moment of an outage: the log of what was ended was read a second
+// ago, and who somebody is cannot be read now. A guest's id would replace the
+// member's.
+func TestMemberKeepsHisCookieFromTheFirstMomentOfAnOutage(t *testing.T) {
+	rg := newRig(t)
+	b := rg.wechatBrowser(wechattest.Person{Name: "wang", Follower: true})
+	b.get("/me/orders")
+	member, _, _ := rg.identityOf()
+	rg.cache.Invalidate(member)
+	rg.db.down.Store(true)
+	for _, visit := range []func() answer{
+		func() answer { return b.get("/goods") },
+		func() answer { return b.fetch(http.MethodGet, "/goods") },
+	} {
+		got := visit()
+		if id, _, _ := rg.identityOf(); id != "" || got.Header.Get("Set-Cookie") != "" || len(b.hops) != 0 {
+			t.Errorf("the shop is told %q, the browser given %q through %v", id, got.Header.Get("Set-Cookie"), b.hops)
+		}
+	}
+	rg.db.down.Store(false)
+	b.get("/me/orders")
+	if id, _, _ := rg.identityOf(); id != member {
+		t.Errorf("after the outage he is %s, not %s", id, member)
+	}
+}
