@@ -347,3 +347,23 @@ func TestMemberKeepsHisCookieFromTheFirstMomentOfAnOutage(t *testing.T) {
 		t.Errorf("after the outage he is %s, not %s", id, member)
 	}
 }
+
+// The token before a login proves the member's own WeChat. In its last minute it
+// serves what is under way, and earns no session that would outlive the minute.
+func TestTokenInItsLastMinuteIsNotRenewed(t *testing.T) {
+	rg := newRig(t)
+	b := rg.wechatBrowser(wechattest.Person{Name: "wang", Follower: true})
+	b.get("/goods")
+	old := b.cookies()["wxgate"]
+	b.get("/me/orders")
+	member, kind, _ := rg.identityOf()
+	if kind != kindMember {
+		t.Fatalf("he is a %s", kind)
+	}
+	for _, path := range []string{"/goods", "/me/orders"} {
+		got := rg.browser(uaChrome).get(path, func(r *http.Request) { r.Header.Set("Cookie", "wxgate="+old) })
+		if id, _, _ := rg.identityOf(); id != member || got.Header.Get("Set-Cookie") != "" {
+			t.Errorf("%s is shown to %s with %q", path, id, got.Header.Get("Set-Cookie"))
+		}
+	}
+}
