@@ -79,17 +79,16 @@ func (a *applier) watchRebinding() error {
 	return nil
 }
 
-// made are what conflicts may have wanted and the plan makes. Nobody has wanted
-// anything for an id just drawn, but perhaps for one that the shop has made.
+// made are what conflicts may have wanted and the plan makes. A user who is new
+// with this plan was no party to any.
 func (a *applier) made() (made []any) {
-	wanted := func(id string) bool { return id != a.freshID || a.plan.needsShop(a.rules) }
 	if a.plan.linkRow {
 		made = append(made, wantsRow(a.in.AppID, a.in.OpenID, a.unionID))
 	}
-	if a.plan.fill != nil && wanted(*a.plan.fill) {
+	if a.plan.fill != nil && *a.plan.fill != a.freshID {
 		made = append(made, wantsUnionID(*a.plan.fill, a.unionID))
 	}
-	if a.plan.bindPhone != "" && wanted(a.plan.bindPhone) {
+	if a.plan.bindPhone != "" && a.plan.bindPhone != a.freshID {
 		made = append(made, wantsPhone(a.plan.bindPhone, a.phone.key))
 	}
 	return made

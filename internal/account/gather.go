@@ -17,7 +17,7 @@ const maxGathered = 32
 // to come.
 type gatherer struct {
 	mu      sync.Mutex
-	busy    bool
+	storing []*gathered // empty: nobody is being stored
 	waiting []*gathered
 }
 
@@ -31,26 +31,55 @@ type gathered struct {
 // storeTogether stores one part, with those of others if there are any. An error
 // says nothing about whose fault it is.
 func (db *DB) storeTogether(ctx context.Context, part *gathered) error {
-	g := &db.gather
-	g.mu.Lock()
-	if g.busy {
-		part.done = make(chan error, 1)
-		g.waiting = append(g.waiting, part)
-		g.mu.Unlock()
+	if !part.fits(part) {
+		return db.together(ctx, db.strangers([]*gathered{part}))
+	}
+	waits, err := db.gather.add(part)
+	if err != nil {
+		return err
+	}
+	if waits {
 		select {
 		case err := <-part.done:
 			return err
 		case <-ctx.Done():
+			db.gather.forget(part)
 			return ctx.Err()
 		}
 	}
-	g.busy = true
-	g.mu.Unlock()
-	err := db.together(ctx, db.strangers([]*gathered{part}))
-	if parts := g.next(); parts != nil {
-		go db.storeWaiting(parts)
+	defer func() {
+		if parts := db.gather.next(); parts != nil {
+			go db.storeWaiting(parts)
+		}
+	}()
+	return db.together(ctx, db.strangers([]*gathered{part}))
+}
+
+// add has a part wait while another is being stored. Otherwise that part is the
+// one that others wait for from now on. One about an openid that is among them
+// already is refused: it would be no stranger's when its turn comes, and all
+// others of its transaction would have to be stored anew.
+func (g *gatherer) add(part *gathered) (waits bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if slices.ContainsFunc(g.storing, part.isTwin) || slices.ContainsFunc(g.waiting, part.isTwin) {
+		return false, errMoved
 	}
-	return err
+	if len(g.storing) == 0 {
+		g.storing = []*gathered{part}
+		return false, nil
+	}
+	part.done = make(chan error, 1)
+	g.waiting = append(g.waiting, part)
+	return true, nil
+}
+
+// forget takes a part away for which nobody waits any more, unless it is being
+// stored.
+func (g *gatherer) forget(part *gathered) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool { return p == part })
 }
 
 // storeWaiting stores parts until nobody waits. Those who wait may give up one
@@ -65,24 +94,19 @@ func (db *DB) storeWaiting(parts []*gathered) {
 }
 
 // next takes from those who wait the first, and others whose statements are the
-// same. Nil means that nobody waits, and ends being busy.
+// same. Nil means that nobody waits.
 func (g *gatherer) next() []*gathered {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiting) == 0 {
-		g.busy = false
-		return nil
-	}
-	var parts []*gathered
-	first := g.waiting[0]
+	g.storing = nil
 	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool {
-		fits := p == first || len(parts) < maxGathered && p.fits(first)
-		if fits {
-			parts = append(parts, p)
+		goes := len(g.storing) == 0 || len(g.storing) < maxGathered && p.fits(g.storing[0])
+		if goes {
+			g.storing = append(g.storing, p)
 		}
-		return fits
+		return goes
 	})
-	return parts
+	return g.storing
 }
 
 // fits says whether each statement can be about several parts, and is the same
@@ -91,6 +115,11 @@ func (p *gathered) fits(o *gathered) bool {
 	return slices.EqualFunc(p.writes, o.writes, func(a, b write) bool {
 		return a.query == b.query && a.oneMore() != ""
 	})
+}
+
+// isTwin says whether two parts are about one openid.
+func (p *gathered) isTwin(o *gathered) bool {
+	return slices.ContainsFunc(p.openIDs, func(id openID) bool { return slices.Contains(o.openIDs, id) })
 }
 
 // oneMore is what makes a statement one about another part, too; empty if

@@ -82,7 +82,7 @@ func (w *world) kinds() (all []string) {
 // are stored together, and says whether each was.
 func (w *world) gatherBehind(ctx context.Context, all []Input, meanwhile func()) []bool {
 	w.t.Helper()
-	w.db.gather.busy = true // by somebody who takes his time
+	w.db.gather.storing = somebody()
 	stored := make([]bool, len(all))
 	var wg sync.WaitGroup
 	for i, in := range all {
@@ -95,6 +95,9 @@ func (w *world) gatherBehind(ctx context.Context, all []Input, meanwhile func())
 	wg.Wait()
 	return stored
 }
+
+// somebody takes his time to be stored.
+func somebody() []*gathered { return []*gathered{{}} }
 
 // wait waits until so many are waiting.
 func (w *world) wait(n int) {
@@ -112,18 +115,18 @@ func (w *world) wait(n int) {
 func TestWhoFitsIsStoredTogether(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		w := newWorldOn(t, open, phoneMode())
-		all := []Input{proved("oa", "x1", "X1"), at("oa", "v1"), proved("oa", "x2", "X2"), proved("oa", "x3", "X3").with("p7").login(), proved("mp", "x4", "X4")}
+		all := []Input{proved("oa", "x1", "X1"), at("oa", "v1"), proved("oa", "x2", "X2"), proved("mp", "x4", "X4")}
 		var took []int
-		diff(t, "stored", []bool{true, true, true, true, true}, w.gatherBehind(t.Context(), all, func() {
+		diff(t, "stored", []bool{true, true, true, true}, w.gatherBehind(t.Context(), all, func() {
 			waiting := slices.Clone(w.db.gather.waiting)
 			for w.db.gather.next() != nil {
 				took = append(took, len(waiting)-len(w.db.gather.waiting))
 			}
-			w.db.gather.waiting, w.db.gather.busy = waiting, true
+			w.db.gather.waiting, w.db.gather.storing = waiting, somebody()
 		}))
-		diff(t, "how many are gone after each", []int{3, 4, 5}, took)
+		diff(t, "how many are gone after each", []int{3, 4}, took)
 		checkInvariants(t, w.db)
-		if w.db.gather.busy {
+		if w.db.gather.storing != nil {
 			t.Error("it stays busy")
 		}
 	})
@@ -161,7 +164,8 @@ func TestOneOfACrowdWhoHasBecomeKnownHarmsNobody(t *testing.T) {
 	})
 }
 
-// Who gives up does not take those with him who wait beside him.
+// Who gives up does not take those with him who wait beside him, and nobody
+// waits for what is stored for nobody.
 func TestWhoGivesUpWaitingIsAlone(t *testing.T) {
 	w := newWorldOn(t, newDB, phoneMode())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -174,8 +178,68 @@ func TestWhoGivesUpWaitingIsAlone(t *testing.T) {
 		if <-given {
 			t.Error("he was told that he is stored")
 		}
+		diff(t, "how many wait", 1, len(w.db.gather.waiting))
 	})
 	diff(t, "the other is stored", []bool{true}, stored)
+	diff(t, "openids", []string{"x2"}, w.lines(`SELECT openid FROM wxgate_identity`))
+}
+
+// One who comes twice at once is stored in the ordinary way the second time, and
+// takes nobody with him.
+func TestTwinsAreNotStoredTogether(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, phoneMode())
+		first, other := proved("oa", "x1", "X1"), proved("oa", "x2", "X2")
+		for name, with := range map[string]func(){
+			"he waits":           func() {},
+			"he is being stored": func() { w.db.gather.next() },
+		} {
+			t.Run(name, func(t *testing.T) {
+				w := newWorldIn(t, w.db, phoneMode())
+				call, f, p := w.decided(first)
+				diff(t, "stored", []bool{true, true}, w.gatherBehind(t.Context(), []Input{first, other}, func() {
+					before := slices.Clone(w.db.gather.waiting)
+					with()
+					if _, stored := w.db.storeStranger(t.Context(), call, f, p); stored {
+						t.Error("the second was stored as a stranger")
+					}
+					w.db.gather.waiting = before
+				}))
+				out, err := w.db.Link(t.Context(), w.rules, first)
+				must(t, err)
+				diff(t, "the second", "V+1, guest", w.said(out))
+				checkInvariants(t, w.db)
+			})
+		}
+	})
+}
+
+// What cannot be stored with others waits for nobody's turn.
+func TestAMemberByPhoneDoesNotQueue(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, phoneMode())
+		call, f, p := w.decided(proved("oa", "x", "X").with("p7").login())
+		w.db.gather.storing = somebody()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, stored := w.db.storeStranger(ctx, call, f, p); !stored {
+			t.Error("he was not stored")
+		}
+		w.db.gather.storing = nil
+	})
+}
+
+// A driver that panics must not leave all later strangers waiting.
+func TestAPanicLeavesNobodyWaiting(t *testing.T) {
+	db := &DB{}
+	func() {
+		defer func() { _ = recover() }()
+		_ = db.storeTogether(t.Context(), &gathered{})
+		t.Error("without a database it should have panicked")
+	}()
+	if db.gather.storing != nil {
+		t.Error("it stays busy")
+	}
 }
 
 func TestAStatementForSeveralIsAboutEach(t *testing.T) {
