@@ -13,12 +13,12 @@ import (
 // met compares whom the shop was told of with what has been proved on this
 // device. Who may have become another's by what he did may be told of as either.
 func (d *device) met(t told) {
-	p, before := d.owner, d.self
+	if t.ID == "" {
+		return // what a gateway does not know, another does
+	}
+	p, before, w := d.owner, d.self, d.home.w
 	d.told = t
-	w := d.home.w
 	switch {
-	case t.ID == "":
-		return
 	case t.UnionID != "":
 		if want := w.wechat.UnionID(p.name, accountApp); t.UnionID != want {
 			d.home.wrong("%s on the %s is told to be the WeChat account %s, not %s", p.name, d.kind, t.UnionID, want)
@@ -40,7 +40,8 @@ func (d *device) met(t told) {
 			d.home.guests[t.ID] = d.self
 		}
 	}
-	if before != nil && before != d.self && !d.left && d.kind != webView { // which is whoever opens it
+	handedOver := d.kind == webView && t.AppID == miniApp // in the place of whoever was here
+	if before != nil && before != d.self && !d.left && !handedOver {
 		d.changed(before)
 	}
 	d.in, d.left = t.UnionID != "" || t.Kind == "member", false
@@ -80,7 +81,7 @@ func (d *device) logIn() (done bool) {
 func (d *device) attempt() (done bool) {
 	a := d.look("/goods")
 	switch {
-	case a.told != nil && d.sure():
+	case a.is() == served && d.sure():
 		d.open, d.code, d.missed = goal{}, "", false
 		return true
 	case d.home.ctx.Err() != nil || time.Now().Before(d.wait):
@@ -94,19 +95,25 @@ func (d *device) attempt() (done bool) {
 	return false
 }
 
-// look opens a page as whoever uses the device does.
+// look opens a page as whoever uses the device does. An app that has no session
+// asks for one first.
 func (d *device) look(path string) answer {
 	column := known
 	switch {
 	case d.bearer() && d.token == "":
-		column = login
+		if a := d.begin(); d.token == "" {
+			return a
+		}
 	case d.fresh && d.kind == h5:
 		column = inside
 	case d.fresh && d.kind == desk:
 		column = beyond
 	}
-	a := d.opens(path)
+	a := d.visit(path)
 	d.count(column, a)
+	if a.code == "session_expired" {
+		d.token, d.self = "", nil
+	}
 	return a
 }
 
@@ -117,24 +124,16 @@ func (d *device) count(c column, a answer) {
 	}
 }
 
-// excused says whether what was kept of a login here may be gone: an answer did
-// not come, or Redis has lost it.
-func (d *device) excused() bool { return d.missed || d.losses != d.home.w.losses.Load() }
-
-func (d *device) opens(path string) answer {
-	if !d.bearer() {
-		return d.visit(path)
+// excused says whether an answer is no wonder: more has happened here than came
+// back, or Redis has lost the code.
+func (d *device) excused(o outcome) bool {
+	switch o {
+	case "code_expired":
+		return d.missed || d.losses != d.home.w.losses.Load()
+	case "session_expired":
+		return d.missed || d.left
 	}
-	if d.token == "" {
-		if a := d.begin(); a.is() != step || d.token == "" {
-			return a
-		}
-	}
-	a := d.visit(path)
-	if a.code == "session_expired" {
-		d.token = ""
-	}
-	return a
+	return false
 }
 
 // begin opens an app, which is given a session.
@@ -254,7 +253,7 @@ func (d *device) logOut() (done bool) {
 	if done = a.status == http.StatusNoContent; done {
 		d.reset()
 	}
-	d.left = d.left || a.lost != nil
+	d.left = d.left || a.lost != nil || a.is() == unavailable
 	return done
 }
 

@@ -97,7 +97,7 @@ func (t *table) now() string {
 // one.
 func (t *table) count(d *device, c column, a answer) {
 	h, o := d.home, a.is()
-	if (o == "code_expired" || o == "session_expired") && d.excused() {
+	if d.excused(o) {
 		c, o = login, again
 	}
 	t.mu.Lock()
