@@ -202,8 +202,7 @@ func (f *fleet) logins(ctx context.Context, known []string) error {
 		failed []error
 	)
 	people.Go(func() {
-		ticker := time.NewTicker(every)
-		defer ticker.Stop()
+		next := time.Now()
 		for n := 0; ctx.Err() == nil; n++ {
 			people.Go(func() {
 				begun := time.Now()
@@ -216,9 +215,10 @@ func (f *fleet) logins(ctx context.Context, known []string) error {
 				}
 				took = append(took, time.Since(begun))
 			})
+			next = next.Add(every) // whoever was late is made up for
 			select {
 			case <-ctx.Done():
-			case <-ticker.C:
+			case <-time.After(time.Until(next)):
 			}
 		}
 	})
