@@ -41,7 +41,8 @@ func TestGatewaysWithDifferentClocksAgree(t *testing.T) {
 		f.logsOut(n, 3, members[3])
 	}
 	f.agreesOnKeys()
-	if n := slow.wechat.Count(wechattest.StableToken); n != 1 {
+	// One, if none of WeChat's answers takes so long that it is asked again.
+	if n := slow.wechat.Count(wechattest.StableToken); n < 1 || n > 3 {
 		t.Errorf("%d access tokens were fetched for one app", n)
 	}
 	for _, member := range members {
@@ -101,7 +102,7 @@ func TestAssertionKeysRotateUnderLoad(t *testing.T) {
 func (f *fleet) startBefore(next keyState) {
 	f.t.Helper()
 	for lead := 20 * time.Second; ; lead *= 2 {
-		ahead := time.Until(next.ActiveFrom) - lead
+		ahead, before := time.Until(next.ActiveFrom)-lead, f.shop.signed(next.ID)
 		for i, g := range f.all {
 			g.kill()
 			g.start = inAnotherTime(ahead + 5*time.Second*time.Duration(i))
@@ -111,7 +112,7 @@ func (f *fleet) startBefore(next keyState) {
 		if _, err := f.visit(int(500 + lead/time.Second)); err != nil {
 			f.t.Fatal(err)
 		}
-		if f.shop.signed(next.ID) == 0 {
+		if f.shop.signed(next.ID) == before {
 			return
 		}
 		if lead > time.Hour {
