@@ -24,7 +24,7 @@ const (
 
 // finding is one thing that the doctor has looked at.
 type finding struct {
-	Check   string `json:"check"`   // app, unionid, callback, site, database, redis, clock or setting
+	Check   string `json:"check"`   // app, unionid, callback, site, database, disk, redis, webhook, clock or setting
 	Subject string `json:"subject"` // an appid, a site, an option
 	State   string `json:"state"`
 	Text    string `json:"text"`
@@ -71,7 +71,7 @@ func (up checkup) examine(ctx context.Context) []finding {
 	for _, h := range up.app.handlers {
 		checks = append(checks, func(ctx context.Context) []finding { return up.site(ctx, h) })
 	}
-	checks = append(checks, up.database, up.redis, up.settings)
+	checks = append(checks, up.database, up.redis, up.webhooks, up.settings)
 	found := make([][]finding, len(checks))
 	var wg sync.WaitGroup
 	for i, check := range checks {

@@ -47,6 +47,15 @@ func (db *DB) Clock(ctx context.Context) (now time.Time, found bool, err error) 
 	return time.UnixMilli(ms), true, nil
 }
 
+// Space is how many bytes the disk still has room for that the database is on;
+// found=false means that it is a server's, or cannot be found out.
+func (db *DB) Space() (free uint64, found bool) {
+	if db.path == "" {
+		return 0, false
+	}
+	return freeBytes(db.path)
+}
+
 // UnionIDCount says of how many people an app has told what.
 type UnionIDCount struct {
 	Known   int // WeChat has told a unionid

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
@@ -23,6 +26,9 @@ func TestCheckupOfADatabaseInOrder(t *testing.T) {
 		must(t, err)
 		if found == w.db.embedded || found && (now.Before(started.Add(-time.Second)) || now.After(time.Now().Add(time.Second))) {
 			t.Errorf("its clock is at %v, found %t; ours at %v", now, found, started)
+		}
+		if free, found := w.db.Space(); found != w.db.embedded || found && free == 0 {
+			t.Errorf("its disk has %d bytes, found %t", free, found)
 		}
 		for app, want := range map[string]UnionIDCount{"oa": {Known: 1, Unknown: 1}, "mp": {Known: 1}, "other": {}} {
 			got, err := w.db.CountUnionIDs(context.Background(), app)
@@ -48,6 +54,22 @@ func TestCheckupNamesAFullDisk(t *testing.T) {
 	must(t, db.CheckRead(ctx))
 }
 
+// TestFullDisksOfServersAreNamed by the error that each has for it.
+func TestFullDisksOfServersAreNamed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		d   dialect
+		err error
+	}{
+		"postgres": {postgresDialect(), &pgconn.PgError{Code: "53100", Message: "could not extend file: No space left on device"}},
+		"mysql":    {mysqlDialect(), &mysql.MySQLError{Number: 1021, Message: "Disk full (/tmp); waiting for someone to free some space"}},
+		"innodb":   {mysqlDialect(), &mysql.MySQLError{Number: 1114, Message: "The table 'wxgate_user' is full"}},
+	} {
+		if got := tt.d.explain(tt.err); !strings.Contains(got.Error(), "the server's disk is full") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestCheckupNamesADatabaseThatOnlyReads(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		db := newDB(t)
@@ -56,6 +78,15 @@ func TestCheckupNamesADatabaseThatOnlyReads(t *testing.T) {
 		if err := db.CheckWrite(context.Background()); err == nil || !strings.Contains(err.Error(), "cannot be written") {
 			t.Errorf("%v", err)
 		}
+	})
+	t.Run("postgres", func(t *testing.T) {
+		server := dbtest.Start(t, dbtest.Postgres)
+		db := openURL(t, server.Create(t))
+		server.Standby(t)
+		if err := db.CheckWrite(context.Background()); err == nil || !strings.Contains(err.Error(), "the server only reads") {
+			t.Errorf("%v", err)
+		}
+		must(t, db.CheckRead(context.Background()))
 	})
 	t.Run("mariadb", func(t *testing.T) {
 		server := dbtest.Shared(t, dbtest.MariaDB)

@@ -29,6 +29,7 @@ type DB struct {
 	read   *sql.DB // the same, where one pool can do both
 	ids    *idSource
 	gather gatherer
+	path   string // of a SQLite file; empty: it is a server's
 
 	txTimeout time.Duration
 	log       atomic.Pointer[slog.Logger]
@@ -46,7 +47,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d, txTimeout: txTimeout}
+	db := &DB{dialect: d, path: src.path, txTimeout: txTimeout}
 	db.LogTo(slog.New(slog.DiscardHandler))
 	if db.write, db.read, err = d.open(src); err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -301,4 +303,15 @@ func (s *Server) Restart(t testing.TB) {
 	if err := s.run(); err != nil {
 		t.Fatalf("restarting %s: %v", s.engine, err)
 	}
+}
+
+// Standby kills a PostgreSQL server and starts it again as one that waits for a
+// primary, and only reads.
+func (s *Server) Standby(t testing.TB) {
+	t.Helper()
+	s.Kill()
+	if err := os.WriteFile(filepath.Join(s.process.dir, "data", "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.Restart(t)
 }
