@@ -141,6 +141,8 @@ func (o *observed) remember(d *device) {
 	}
 }
 
+// TestEveryDocumentedMetricMovesOnAJourney, and there is no other, and no other
+// label.
 func TestEveryDocumentedMetricMovesOnAJourney(t *testing.T) {
 	o := newObserved(t)
 	before := o.metrics()
@@ -150,21 +152,42 @@ func TestEveryDocumentedMetricMovesOnAJourney(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := map[string]bool{}
+	documented := map[string]string{} // labels by name
 	_, section, _ := strings.Cut(string(raw), "\n## Metrics\n")
-	for _, m := range regexp.MustCompile("`(wxgate_\\w+)\\{?[\\w,]*\\}?`").FindAllStringSubmatch(section, -1) {
-		documented[m[1]] = true
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, m := range regexp.MustCompile("`(wxgate_\\w+)(?:\\{([\\w,]+)\\})?`").FindAllStringSubmatch(section, -1) {
+		documented[m[1]] = m[2]
 	}
-	if len(documented) < 9 {
-		t.Fatalf("found only %v", documented)
+	for _, promised := range []string{
+		"wxgate_requests_total", "wxgate_identify_duration_seconds", "wxgate_logins_total", "wxgate_wechat_requests_total",
+		"wxgate_wechat_duration_seconds", "wxgate_sms_total", "wxgate_links_total", "wxgate_events_pending",
+		"wxgate_event_deliveries_total", "wxgate_cache_hits_total", "wxgate_store_errors_total", "wxgate_stripped_headers_total",
+	} {
+		if _, found := documented[promised]; !found {
+			t.Errorf("%s is not documented", promised)
+		}
+	}
+	moved, label := map[string]bool{}, regexp.MustCompile(`(\w+)="[^"]*"`)
+	for sample, n := range after {
+		base, rest, _ := strings.Cut(sample, "{")
+		base = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(base, "_bucket"), "_sum"), "_count")
+		moved[base] = moved[base] || n > before[sample]
+		var names []string
+		for _, l := range label.FindAllStringSubmatch(rest, -1) {
+			if l[1] != "le" {
+				names = append(names, l[1])
+			}
+		}
+		want, found := documented[base]
+		wanted := strings.FieldsFunc(want, func(r rune) bool { return r == ',' })
+		slices.Sort(names)
+		slices.Sort(wanted)
+		if !found || !slices.Equal(names, wanted) {
+			t.Errorf("%s is documented with the labels %q, found %t", sample, want, found)
+		}
 	}
 	for name := range documented {
-		moved := false
-		for sample, n := range after {
-			base, _, _ := strings.Cut(sample, "{")
-			moved = moved || (base == name || base == name+"_count") && n > before[sample]
-		}
-		if !moved {
+		if !moved[name] {
 			t.Errorf("%s has not moved: %v", name, after)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/wxgate/wxgate/internal/gate"
 )
 
 // metricsNow returns what the running configuration's registry holds of ours:
@@ -88,13 +90,16 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	}
 }
 
-// TestMetricsAreThoseOfTheContract, no more and no fewer, from the start.
-func TestMetricsAreThoseOfTheContract(t *testing.T) {
+// TestMetricsAreThoseThatArePromised, no more and no fewer, from the start.
+func TestMetricsAreThoseThatArePromised(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := newMetrics(reg)
 	m.Login("h5", "ok")
 	m.Link("ok")
 	m.StoreError("database")
+	m.SMS("sent")
+	m.Shadow(gate.Guest, "pass")
+	m.Upstream("login", "met")
 	m.observeDelivery("delivered")
 	m.observeWeChat("sns/userinfo", "ok", 0)
 	newMetrics(reg).CacheHit() // a second time on one registry
@@ -118,8 +123,11 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 		"wxgate_links_total{code}",
 		"wxgate_logins_total{channel,outcome}",
 		"wxgate_requests_total{level,outcome}",
+		"wxgate_shadow_requests_total{level,outcome}",
+		"wxgate_sms_total{carrier,outcome}",
 		"wxgate_store_errors_total{store}",
 		"wxgate_stripped_headers_total{}",
+		"wxgate_upstream_words_total{outcome,word}",
 		"wxgate_wechat_duration_seconds{api}",
 		"wxgate_wechat_requests_total{api,code}",
 	}
