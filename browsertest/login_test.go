@@ -166,6 +166,36 @@ func TestLoginPageKeepsTheFragmentOfTheURLThatWasLeft(t *testing.T) {
 	v.at(left).see(memberSign)
 }
 
+// On the first visit the way through WeChat, which nobody sees, puts a fragment
+// of its own in the place of the route; hash_routes keeps it. What WeChat's was
+// stays in no address.
+func TestFirstVisitKeepsTheRouteBehindTheHash(t *testing.T) {
+	t.Parallel()
+	const left = "/?from=share#/goods/5?tab=$1&all"
+	for name, c := range map[string]struct {
+		site, arrived string
+		noScript      bool
+	}{
+		"hash_routes":                 {"hash_routes on\n", left, false},
+		"hash_routes, without script": {"hash_routes on\n", "/?from=share", true},
+		"without hash_routes":         {"", "/?from=share", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, wechatOnly(c.site))
+			d := inWeChat("li")
+			d.noScript = c.noScript
+			li := w.visitorOf(t, d).open(left).at(c.arrived)
+			if c.noScript {
+				return
+			}
+			guest := li.id()
+			if li.open("/cart").open(left).at(left); li.id() != guest { // whom WeChat has told
+				t.Error("the second visit is somebody else's")
+			}
+		})
+	}
+}
+
 func TestWithoutScript(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, wechatOnly(""))

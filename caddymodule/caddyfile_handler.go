@@ -41,6 +41,7 @@ import (
 //			colour       <rrggbb>
 //			contact      <text>
 //		}
+//		hash_routes      on|off
 //		upstream_challenge on|off
 //		upstream_challenge redirect_to <path>
 //		upstream_login   on|off
@@ -93,6 +94,8 @@ func (p *parser) handlerOption(h httpcaddyfile.Helper, to *Handler, name string)
 		return p.more("mobile_app <appids...>", &to.MobileApps)
 	case "website":
 		return p.value("website <appid>", &to.Website)
+	case "hash_routes":
+		return p.choice(&to.HashRoutes, "on", "off")
 	case "upstream_challenge":
 		return p.upstreamChallenge(to)
 	case "upstream_login":

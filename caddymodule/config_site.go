@@ -105,6 +105,14 @@ type Handler struct {
 	// Caddyfile: `website wx3333333333333333`
 	Website string `json:"website,omitempty"`
 
+	// Whether the shop's routes are behind a `#`, as `/#/goods/5`. A first visit
+	// in WeChat leads through WeChat unseen, and what is behind the `#` would be
+	// lost on that way; `on` keeps it, by a script that such a visit begins with.
+	// Default: `off`.
+	//
+	// Caddyfile: `hash_routes on`
+	HashRoutes string `json:"hash_routes,omitempty"`
+
 	// Whether the shop decides itself which action needs a login: a 401 with
 	// `X-Login-Required: login` or `phone` becomes the gateway's challenge then
 	// (docs/backends.md#your-shop-asks-for-a-login). Default: `off`.
@@ -145,6 +153,7 @@ type Handler struct {
 
 	upstream gate.Upstream
 	shadow   int // percent of the visitors
+	hashed   bool
 }
 
 // Access is one line of access rules: a level and the requests it is for.

@@ -141,6 +141,10 @@ func siteEffects() []effect {
 			resp, _ := rg.get(rg.browser(""), "/goods")
 			return fmt.Sprint(resp.Cookies()[0].MaxAge)
 		}, want: "604800"},
+		{name: "hash_routes", site: "hash_routes on", without: "hash_routes off", see: func(rg *rig) string {
+			resp, body := rg.get(rg.browser("li"), "/goods")
+			return fmt.Sprint(resp.StatusCode, " ", strings.Contains(body, "/wxgate/silent?return_to=%2Fgoods"))
+		}, want: "200 true"},
 		{name: "upstream_challenge", site: "upstream_challenge on", see: seeSaid("X-Login-Required", "login", http.StatusUnauthorized), want: "401 login_required"},
 		{name: "upstream_challenge redirect_to", site: "upstream_challenge redirect_to /login.php", without: "upstream_challenge on",
 			see: seeSaid("Location", "/login.php", http.StatusFound), want: "401 login_required"},

@@ -109,6 +109,7 @@ func (h *Handler) expand() error {
 		Login:     e.onOff("upstream_login", &h.UpstreamLogin),
 	}
 	h.shadow = e.share("shadow", &h.Shadow)
+	h.hashed = e.onOff("hash_routes", &h.HashRoutes)
 	h.ttl = e.duration("assertion ttl", &h.Assertion.TTL)
 	h.maxAge = e.duration("cookie max_age", &h.Cookie.MaxAge)
 	return errors.Join(e.errs...)
@@ -156,7 +157,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
 		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, MobileApps: own.mobile, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
-		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow,
+		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow, HashRoutes: h.hashed,
 	}, nil
 }
 

@@ -42,6 +42,8 @@ func endpointOf(path string) (endpoint, bool) {
 	switch path {
 	case "/login":
 		return endpoint{get: (*Site).login}, true
+	case silentPath:
+		return endpoint{get: (*Site).silent}, true
 	case relayPath:
 		return endpoint{get: (*Site).relay}, true
 	case "/bind":

@@ -54,6 +54,15 @@ func (s *Site) openFlow(v *Visit) (raw []byte, ok bool) {
 	return raw, ok
 }
 
+// begins counts a silent round, if one is left.
+func (f *flow) begins(now time.Time) bool {
+	if len(f.Rounds) >= maxRounds {
+		return false
+	}
+	f.Rounds = append(f.Rounds, now.Unix())
+	return true
+}
+
 // exhaust uses up the silent rounds: WeChat does not answer, so asking at each
 // page would only make every page slow.
 func (f *flow) exhaust(now time.Time) {
@@ -106,7 +115,7 @@ func (s *Site) staysUnasked(v *Visit) (why string) {
 // startSilent begins a round of silent identification, if one is left.
 func (s *Site) startSilent(w http.ResponseWriter, r *http.Request, v *Visit) (answered bool) {
 	f, _ := s.readFlow(v)
-	if len(f.Rounds) >= maxRounds {
+	if !f.begins(v.now) {
 		v.trace.because("WeChat was asked who he is twice in 10 minutes, and nothing came of it")
 		return false
 	}
@@ -114,7 +123,10 @@ func (s *Site) startSilent(w http.ResponseWriter, r *http.Request, v *Visit) (an
 	if s.toExternal(w, r, v) {
 		return true
 	}
-	f.Rounds = append(f.Rounds, v.now.Unix())
+	if s.cfg.HashRoutes {
+		s.askFragment(w, r, v)
+		return true
+	}
 	return s.authorize(r.Context(), w, v, authorization{flow: f, scope: wechat.ScopeBase, returnTo: v.here()})
 }
 

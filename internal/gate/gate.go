@@ -55,6 +55,7 @@ type Config struct {
 	MobileApps      []wechat.App
 	Account         account.Rules
 	Upstream        Upstream
+	HashRoutes      bool // the shop's routes are behind a #, and a silent round keeps them
 	Brand           Brand
 	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
 	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000

@@ -95,7 +95,7 @@ func newPages(base string, brand Brand) (*pages, error) {
 	style = append(style, brand.style()...)
 	p.tmpl, err = template.New("page.html").
 		Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(style) }}).
-		ParseFS(pageFiles, "pages/page.html")
+		ParseFS(pageFiles, "pages/page.html", "pages/fragment.html")
 	if err != nil {
 		return nil, err
 	}
@@ -214,25 +214,31 @@ func (s *Site) writePage(w http.ResponseWriter, r *http.Request, pg page) {
 		return
 	}
 	h := w.Header()
-	ours(h)
+	p.header(h, body.Len())
 	h.Add("Vary", "Accept-Language")
 	setRetryAfter(h, pg.retryAfter)
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
-	h.Set("Content-Security-Policy", p.csp[0])
 	if pg.Form != nil {
 		h.Set("Content-Security-Policy", p.csp[1])
 	}
-	h.Set("Referrer-Policy", "no-referrer")
 	if posts {
 		h.Set("Content-Security-Policy", strings.Replace(p.csp[0], "form-action 'none'", s.formAction(), 1))
 		// Without a referrer the form's Origin would be null, as another site's.
 		h.Set("Referrer-Policy", "same-origin")
 	}
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(pg.Status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body.Bytes())
 	}
+}
+
+// header locks a page of so many bytes up: nobody keeps it, frames it, or adds to
+// it.
+func (p *pages) header(h http.Header, size int) {
+	ours(h)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(size))
+	h.Set("Content-Security-Policy", p.csp[0])
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
 }

@@ -1,6 +1,13 @@
 // The only script of ours. Everything works without, but for the form that proves
 // a phone.
 
+// A page that nobody sees: it hands on the fragment of the URL that was asked for.
+(function () {
+  'use strict';
+  var to = document.documentElement.getAttribute('data-to');
+  if (to) location.replace(to + encodeURIComponent(location.hash));
+})();
+
 // The server never sees a fragment; the redirects that led here kept it. Links
 // that lead back take it along, so that a hash router finds its route again.
 (function () {
