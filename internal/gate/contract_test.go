@@ -89,7 +89,7 @@ func TestEndpointsAreTheseAndNoOthers(t *testing.T) {
 	must(t, err)
 	got := map[string]string{}
 	for _, m := range regexp.MustCompile(`\tcase ("/[^"]+"|[a-z]+Path):`).FindAllStringSubmatch(string(source), -1) {
-		path := map[string]string{"relayPath": relayPath, "logoPath": logoPath, "scriptPath": scriptPath}[m[1]]
+		path := map[string]string{"relayPath": relayPath, "logoPath": logoPath, "scriptPath": scriptPath, "silentPath": silentPath}[m[1]]
 		if path == "" {
 			path = strings.Trim(m[1], `"`)
 		}
@@ -102,7 +102,7 @@ func TestEndpointsAreTheseAndNoOthers(t *testing.T) {
 	e, _ := endpointOf("/callback/" + testAppID)
 	got["/callback/{appid}"] = e.methods()
 	want := map[string]string{
-		"/callback/{appid}": "GET", "/login": "GET", "/relay": "GET", "/bind": "GET", "/handoff": "GET", "/me": "GET", "/account": "GET", "/logo": "GET",
+		"/callback/{appid}": "GET", "/login": "GET", "/silent": "GET", "/relay": "GET", "/bind": "GET", "/handoff": "GET", "/me": "GET", "/account": "GET", "/logo": "GET",
 		"/page.js": "GET", "/jwks.json": "GET", "/healthz": "GET", "/readyz": "GET",
 		"/phone": "GET, POST", "/unbind": "GET, POST", "/merge": "GET, POST", "/account/cancel": "GET, POST",
 		"/phone/code": "POST", "/mini/login": "POST", "/mini/phone": "POST", "/mini/profile": "POST", "/mini/ticket": "POST", "/app/session": "POST",
