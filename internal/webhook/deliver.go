@@ -18,8 +18,8 @@ import (
 
 const (
 	pollEvery = 500 * time.Millisecond
-	// restFor is how long a receiver is left alone of which no call of a batch
-	// was answered.
+	// restFor is how long a receiver is left alone that has answered no call of a
+	// batch, or taken nothing of a whole one: a wrong secret may fail for days.
 	restFor = 5 * time.Second
 
 	batchSize = 64
@@ -174,7 +174,7 @@ func (d *Deliverer) round(ctx context.Context) (wait time.Duration, err error) {
 	if len(batch.Deliveries) > 0 {
 		d.away = r.unanswered > 0 && !r.answered
 	}
-	if d.away {
+	if d.away || len(r.delivered) == 0 && len(batch.Deliveries) == batchSize {
 		return restFor, err
 	}
 	if len(batch.Deliveries) == 0 || err != nil {

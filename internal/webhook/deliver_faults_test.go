@@ -85,6 +85,24 @@ func TestAReceiverThatBreaksAtSomeEventsGetsTheOthers(t *testing.T) {
 	})
 }
 
+// A program that takes nothing at all, since it knows another secret, say, is not
+// stormed either.
+func TestAReceiverThatRefusesEverythingIsNotStormed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answerWith(func(call) int { return http.StatusUnauthorized })
+		d := w.deliverer(receiverURL)
+		for n := range 5 * batchSize {
+			w.arrives(strconv.Itoa(n))
+		}
+		defer start(d)()
+		time.Sleep(2*restFor - time.Second)
+		if tried := len(w.took()); tried < batchSize/2 || tried > 2*batchSize {
+			t.Errorf("%d calls in %s", tried, 2*restFor)
+		}
+	})
+}
+
 // What is behind a 2xx does not matter: a framework may send a page, and some
 // never come to an end.
 func TestA2xxIsEnough(t *testing.T) {
