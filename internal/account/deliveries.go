@@ -136,7 +136,8 @@ func (db *DB) nothingToTake(ctx context.Context, t Taking) (idle bool, err error
 }
 
 // pullEvents makes deliveries of the next events of the feed. They are due now,
-// or with the last of the same subject if that waits.
+// or with the last of the same subject if that waits. With the sums no
+// database looks for that among all that waits, by when it is due.
 func pullEvents(ctx context.Context, tx *sql.Tx, t Taking) error {
 	var last int64
 	err := tx.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM (SELECT e.seq FROM wxgate_event e
@@ -146,7 +147,7 @@ func pullEvents(ctx context.Context, tx *sql.Tx, t Taking) error {
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO wxgate_delivery (receiver_id, seq, subject, attempts, first_tried, due, parked, said)
 		SELECT r.id, e.seq, e.subject, 0, 0, coalesce((SELECT max(d.due) FROM wxgate_delivery d
-			WHERE d.receiver_id = r.id AND d.subject = e.subject AND d.parked = 0 AND d.due > ?), ?), 0, ''
+			WHERE d.receiver_id = r.id AND d.subject = e.subject AND d.parked + 0 = 0 AND d.due + 0 > ?), ?), 0, ''
 		FROM wxgate_receiver r, wxgate_event e WHERE r.id = ? AND e.seq > r.seq AND e.seq <= ?`,
 		millis(t.Now), millis(t.Now), t.ReceiverID, last)
 	if err != nil {

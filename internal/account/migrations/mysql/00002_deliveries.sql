@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS wxgate_delivery (
 	said        VARBINARY(1024) NOT NULL,
 	PRIMARY KEY (receiver_id, seq),
 	FOREIGN KEY (receiver_id) REFERENCES wxgate_receiver (id),
-	INDEX wxgate_delivery_subject (receiver_id, subject, seq),
+	INDEX wxgate_delivery_subject (receiver_id, subject, parked, due, seq),
 	INDEX wxgate_delivery_due (receiver_id, parked, due, seq)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 

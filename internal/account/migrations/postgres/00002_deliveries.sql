@@ -21,7 +21,7 @@ CREATE TABLE wxgate_delivery (
 	said        text COLLATE "C" NOT NULL,
 	PRIMARY KEY (receiver_id, seq)
 );
-CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, seq);
+CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, parked, due, seq);
 CREATE INDEX wxgate_delivery_due ON wxgate_delivery (receiver_id, parked, due, seq);
 
 CREATE TABLE wxgate_event_settled (

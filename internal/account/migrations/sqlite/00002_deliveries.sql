@@ -24,7 +24,7 @@ CREATE TABLE wxgate_delivery (
 	said        TEXT NOT NULL,    -- how the last attempt ended
 	PRIMARY KEY (receiver_id, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, seq);
+CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, parked, due, seq);
 CREATE INDEX wxgate_delivery_due ON wxgate_delivery (receiver_id, parked, due, seq);
 
 -- One row: the place in the feed up to which merges are followed by what says

@@ -84,7 +84,7 @@ CREATE TABLE `wxgate_delivery` (
   `parked` bigint(20) NOT NULL,
   `said` varbinary(1024) NOT NULL,
   PRIMARY KEY (`receiver_id`,`seq`),
-  KEY `wxgate_delivery_subject` (`receiver_id`,`subject`,`seq`),
+  KEY `wxgate_delivery_subject` (`receiver_id`,`subject`,`parked`,`due`,`seq`),
   KEY `wxgate_delivery_due` (`receiver_id`,`parked`,`due`,`seq`),
   CONSTRAINT `wxgate_delivery_ibfk_1` FOREIGN KEY (`receiver_id`) REFERENCES `wxgate_receiver` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -296,7 +296,7 @@ CREATE INDEX wxgate_conflict_code ON public.wxgate_conflict USING btree (code, o
 CREATE INDEX wxgate_conflict_opened ON public.wxgate_conflict USING btree (opened, id);
 CREATE INDEX wxgate_conflict_wants ON public.wxgate_conflict USING btree (wants);
 CREATE INDEX wxgate_delivery_due ON public.wxgate_delivery USING btree (receiver_id, parked, due, seq);
-CREATE INDEX wxgate_delivery_subject ON public.wxgate_delivery USING btree (receiver_id, subject, seq);
+CREATE INDEX wxgate_delivery_subject ON public.wxgate_delivery USING btree (receiver_id, subject, parked, due, seq);
 CREATE INDEX wxgate_event_subject ON public.wxgate_event USING btree (subject, written);
 CREATE INDEX wxgate_identity_user ON public.wxgate_identity USING btree (user_id) WHERE (user_id IS NOT NULL);
 CREATE INDEX wxgate_newcomer_created ON public.wxgate_newcomer USING btree (created);

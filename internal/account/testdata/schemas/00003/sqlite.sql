@@ -216,6 +216,6 @@ CREATE INDEX wxgate_revocation_forget ON wxgate_revocation (forget);
 CREATE INDEX wxgate_newcomer_created ON wxgate_newcomer (created);
 CREATE INDEX wxgate_operation_time ON wxgate_operation (time, id);
 CREATE INDEX wxgate_operation_subject ON wxgate_operation (subject, time);
-CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, seq);
+CREATE INDEX wxgate_delivery_subject ON wxgate_delivery (receiver_id, subject, parked, due, seq);
 CREATE INDEX wxgate_delivery_due ON wxgate_delivery (receiver_id, parked, due, seq);
 COMMIT;
