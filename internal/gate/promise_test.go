@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -249,5 +250,84 @@ func TestShortLivedThingsLiveAsLongAsPromised(t *testing.T) {
 	must(t, err)
 	if grace := res.DiesAt.Sub(before); grace > time.Minute+time.Since(before) || grace < 58*time.Second {
 		t.Errorf("the token before a login is served for %v", grace)
+	}
+}
+
+// A ticket is for a web-view with cookies whose visitor is a free guest or
+// nobody: not for a client with a session in a header, nor on a snapshot page,
+// nor for a token in its last minute.
+func TestTicketIsBurntForWhoeverIsNoPlainGuest(t *testing.T) {
+	rg := newRig(t, withMini)
+	li := rg.miniOf(wechattest.Person{Name: "li"})
+	owner := li.login("").User.ID
+	now := time.Now()
+	sealed := func(s session.Session) string {
+		s.ID, s.Kind, s.Channel, s.UserID = session.NewID(), kindGuest, channelBrowser, "1000000099"
+		s.Born, s.IssuedAt, s.RenewedAt, s.ExpiresAt = now.Unix(), now.Unix(), now.Unix(), now.Add(time.Hour).Unix()
+		token, err := rg.keys.SealSession(&s)
+		must(t, err)
+		return token
+	}
+	rotated := sealed(session.Session{})
+	opened, _ := rg.keys.OpenSession(rotated, now)
+	must(t, rg.db.RevokeSession(t.Context(), opened.ID, now.Add(time.Minute), now.Add(time.Hour)))
+	for name, header := range map[string][2]string{
+		"in a header":        {"Authorization", "Wxgate " + sealed(session.Session{})},
+		"a snapshot page":    {"Cookie", "wxgate=" + sealed(session.Session{Snapshot: true})},
+		"in its last minute": {"Cookie", "wxgate=" + rotated},
+	} {
+		ticket := li.ticket("/goods")
+		bearing := func(r *http.Request) { r.Header.Set(header[0], header[1]) }
+		view := rg.webViewOf("li", testMiniID)
+		view.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		got := view.get(ticket, bearing)
+		if got.Header.Get("Set-Cookie") != "" || got.Header.Get("X-Wxgate-Session") != "" {
+			t.Errorf("%s: %d %v", name, got.StatusCode, got.Header)
+		}
+		again := rg.webViewOf("li", testMiniID)
+		again.get(ticket)
+		if id, _, _ := rg.identityOf(); id == owner {
+			t.Errorf("%s: the ticket was not burnt", name)
+		}
+	}
+}
+
+// Where WeChat tells no unionid, only the openid says who is the same person:
+// two people of whom nothing more is known are two.
+func TestTicketWithoutUnionIDsIsForTheSameOpenID(t *testing.T) {
+	rg := newRig(t, withMini)
+	rg.wechat.SetApp(wechattest.App{ID: testMiniID, Secret: testMiniSecret, MiniProgram: true})
+	li, mallory := rg.miniOf(wechattest.Person{Name: "li"}), rg.miniOf(wechattest.Person{Name: "mallory"})
+	own, foreign := li.login("").User.ID, mallory.login("").User.ID
+	view := rg.webViewOf("li", testMiniID)
+	view.get(li.ticket("/goods"))
+	before := view.cookies()["wxgate"]
+	view.get(mallory.ticket("/goods"))
+	if id, _, _ := rg.identityOf(); id != own || own == foreign || view.cookies()["wxgate"] != before {
+		t.Errorf("with mallory's ticket li is %s, and not %s", id, own)
+	}
+	view.get(li.ticket("/goods"))
+	if id, _, _ := rg.identityOf(); id != own || view.cookies()["wxgate"] == before {
+		t.Errorf("with his own next ticket he is %s, and not %s, with a new session: %v", id, own, view.cookies()["wxgate"] != before)
+	}
+}
+
+// Two sites of one gateway share its store: a ticket opens the site that it was
+// made for.
+func TestTicketIsForTheSiteThatMadeIt(t *testing.T) {
+	rg := newRig(t, withMini)
+	li := rg.miniOf(wechattest.Person{Name: "li"})
+	li.login("")
+	cfg := rg.site.cfg
+	cfg.ExternalURL = "http://other.test"
+	other, err := New(cfg, rg.site.Deps)
+	must(t, err)
+	ticket := mustParse(t, li.ticket("/goods"))
+	r := httptest.NewRequest(http.MethodGet, "http://other.test"+ticket.RequestURI(), nil)
+	rg.webViewOf("li", testMiniID).navigate(r)
+	w := httptest.NewRecorder()
+	steps(w, r, other, rg.backend)
+	if w.Code != http.StatusFound || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
 	}
 }
