@@ -82,7 +82,7 @@ func (w *world) kinds() (all []string) {
 // are stored together, and says whether each was.
 func (w *world) gatherBehind(ctx context.Context, all []Input, meanwhile func()) []bool {
 	w.t.Helper()
-	w.db.gather.storing = somebody()
+	w.keepBusy()
 	stored := make([]bool, len(all))
 	var wg sync.WaitGroup
 	for i, in := range all {
@@ -98,6 +98,23 @@ func (w *world) gatherBehind(ctx context.Context, all []Input, meanwhile func())
 
 // somebody takes his time to be stored.
 func somebody() []*gathered { return []*gathered{{}} }
+
+// keepBusy has somebody stored, once the gatherer is done with all before.
+func (w *world) keepBusy() {
+	w.t.Helper()
+	for {
+		w.db.gather.mu.Lock()
+		free := w.db.gather.storing == nil
+		if free {
+			w.db.gather.storing = somebody()
+		}
+		w.db.gather.mu.Unlock()
+		if free {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // wait waits until so many are waiting.
 func (w *world) wait(n int) {
@@ -219,7 +236,7 @@ func TestAMemberByPhoneDoesNotQueue(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		w := newWorldOn(t, open, phoneMode())
 		call, f, p := w.decided(proved("oa", "x", "X").with("p7").login())
-		w.db.gather.storing = somebody()
+		w.keepBusy()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, stored := w.db.storeStranger(ctx, call, f, p); !stored {
