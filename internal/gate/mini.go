@@ -153,7 +153,7 @@ func toldPhone(number string) told {
 	if err != nil {
 		return told{Failed: codePhoneInvalid}
 	}
-	return told{Phone: phone}
+	return told{Phone: string(phone)}
 }
 
 // openPhone reads the number in data that WeChat has encrypted.
@@ -179,7 +179,7 @@ func (s *Site) miniData(v *Visit, data, iv string) wechat.MiniData {
 
 // miniPhoneProved links a phone that WeChat has verified.
 func (s *Site) miniPhoneProved(ctx context.Context, v *Visit, g told) bearerAnswer {
-	slot := codeSlot{line: v.session().Line(), purpose: purposeLogin, phone: g.Phone}
+	slot := codeSlot{line: v.session().Line(), purpose: purposeLogin, phone: account.Phone(g.Phone)}
 	done := s.phoneProved(ctx, v, slot, amrWeChatPhone)
 	return bearerAnswer{Token: done.Token, User: done.User, Problem: done.problem.Code, Wait: done.problem.retryAfter}
 }

@@ -178,6 +178,28 @@ func TestPhoneCodeIsSpentOnceAndAnsweredTwice(t *testing.T) {
 	}
 }
 
+// What WeChat has told for a code is not lost with the database that could not
+// store it: the code brings the same number when it is sent again.
+func TestPhoneCodeWorksAgainAfterTheDatabaseFailed(t *testing.T) {
+	rg := newRig(t, withMini)
+	li := rg.miniOf(liMini())
+	li.login("")
+	li.shop("/") // he is in the cache
+	code := map[string]string{"code": rg.wechat.MiniPhone("li", testMiniID).Code}
+	rg.db.down.Store(true)
+	if got, _ := li.post("/wxgate/mini/phone", code); !is(got, 503, "unavailable") {
+		t.Fatalf("without a database: %d %s", got.StatusCode, got.body)
+	}
+	rg.db.down.Store(false)
+	got, said := li.post("/wxgate/mini/phone", code)
+	if got.StatusCode != http.StatusOK || !said.User.PhoneVerified {
+		t.Fatalf("%d %s", got.StatusCode, got.body)
+	}
+	if phone := rg.phoneOf(said.User.ID); string(phone) != string(liPhone) {
+		t.Error("his phone is another one")
+	}
+}
+
 func TestPhoneOfAnotherMemberIsRefused(t *testing.T) {
 	rg := newRig(t, withMini)
 	wang := rg.miniOf(wechattest.Person{Name: "wang", Phone: "13800138001"})

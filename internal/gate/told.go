@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 
-	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
 
 // told is what WeChat has said of the visitor of an authorization.
 type told struct {
-	OpenID   string        `json:"o,omitempty"`
-	UnionID  string        `json:"u,omitempty"`
-	Phone    account.Phone `json:"t,omitempty"`
-	Snapshot bool          `json:"p,omitempty"` // of a snapshot page: nothing of it is true
+	OpenID   string `json:"o,omitempty"`
+	UnionID  string `json:"u,omitempty"`
+	Phone    string `json:"t,omitempty"` // account.Phone would be masked where it is kept
+	Snapshot bool   `json:"p,omitempty"` // of a snapshot page: nothing of it is true
 	// Unheard: WeChat was asked for the unionid and gave no answer, so that he
 	// has none is not known.
 	Unheard bool `json:"h,omitempty"`
