@@ -68,7 +68,10 @@ func (w *world) startAll() {
 	}
 }
 
-const faultLasts = 3 * time.Second // at least
+const (
+	faultLasts = 3 * time.Second // at least
+	aftermath  = 2 * time.Second // each gateway looks this often whether the database and Redis are there
+)
 
 // suffer lets people live through a fault and meet it in every way, until all is
 // well again.
@@ -101,6 +104,7 @@ func (w *world) suffer(f fault, witnesses func() *household) {
 	<-over
 	f.end(w)
 	w.recovered()
+	time.Sleep(aftermath)
 	w.table.during("")
 }
 

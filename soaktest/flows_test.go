@@ -222,7 +222,7 @@ func (d *device) scan() answer {
 func (d *device) provePhone() answer {
 	p, w := d.owner, d.home.w
 	if d.code == "" {
-		losses := w.losses.Load()
+		losses, before := w.losses.Load(), len(w.inbox.all(p.phone))
 		a := d.post("/wxgate/phone/code", map[string]string{"phone": p.phone})
 		d.count(login, a)
 		if a.is() == limited {
@@ -231,7 +231,13 @@ func (d *device) provePhone() answer {
 		if a.is() != step {
 			return a
 		}
-		d.code, d.losses = w.inbox.code("+86"+p.phone), losses
+		for begun := time.Now(); len(w.inbox.all(p.phone)) == before; time.Sleep(time.Millisecond) {
+			if time.Since(begun) > time.Minute {
+				d.home.wrong("%s was told that a code was sent, and has none", p.name)
+				return a
+			}
+		}
+		d.code, d.losses = w.inbox.all(p.phone)[before], losses
 	}
 	p.provesPhone(d.self, d.told.UnionID != "")
 	a := d.bring("/wxgate/phone", map[string]string{"phone": p.phone, "code": d.code})

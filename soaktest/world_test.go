@@ -171,11 +171,11 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return nil, err
 }
 
-// inbox is everybody's phone: it keeps the last code of each number.
+// inbox is everybody's phone: it keeps the codes of each number.
 type inbox struct {
-	hook *standardwebhooks.Webhook
-	mu   sync.Mutex
-	last map[string]string
+	hook  *standardwebhooks.Webhook
+	mu    sync.Mutex
+	codes map[string][]string
 }
 
 func newInbox(t *testing.T) *inbox {
@@ -184,7 +184,7 @@ func newInbox(t *testing.T) *inbox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &inbox{hook: hook, last: map[string]string{}}
+	return &inbox{hook: hook, codes: map[string][]string{}}
 }
 
 func (i *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -196,12 +196,13 @@ func (i *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.last[m.Phone] = m.Code
+	i.codes[m.Phone] = append(i.codes[m.Phone], m.Code)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (i *inbox) code(phone string) string {
+// all are the codes that a phone was sent so far.
+func (i *inbox) all(phone string) []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.last[phone]
+	return i.codes["+86"+phone]
 }
