@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // Config of a database.
@@ -30,6 +32,7 @@ type DB struct {
 	ids    *idSource
 	gather gatherer
 	path   string // of a SQLite file; empty: it is a server's
+	spans  span.Database
 
 	txTimeout time.Duration
 	log       atomic.Pointer[slog.Logger]
@@ -47,7 +50,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d, path: src.path, txTimeout: txTimeout}
+	db := &DB{dialect: d, path: src.path, spans: src.spans, txTimeout: txTimeout}
 	db.LogTo(slog.New(slog.DiscardHandler))
 	if db.write, db.read, err = d.open(src); err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)

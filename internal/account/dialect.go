@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // dialect is all in which the databases differ, besides their migrations.
 type dialect struct {
-	name  string // of the folder of its migrations
-	goose goose.Dialect
+	name   string // of the folder of its migrations
+	system string // its name in traces
+	goose  goose.Dialect
 
 	// open returns the pools to write and to read with, which may be one.
 	open func(location) (write, read *sql.DB, err error)
@@ -68,6 +71,8 @@ type location struct {
 	url  string
 	path string   // of a SQLite file
 	at   *url.URL // of a server
+
+	spans span.Database // of its statements
 }
 
 // name is the location without anything secret.
@@ -89,7 +94,8 @@ func locate(databaseURL string) (location, dialect, error) {
 	var d dialect
 	switch scheme {
 	case "sqlite":
-		return location{path: strings.TrimPrefix(rest, "//")}, sqliteDialect(), nil
+		d = sqliteDialect()
+		return location{path: strings.TrimPrefix(rest, "//"), spans: span.NewDatabase(d.system, nil)}, d, nil
 	case "postgres", "postgresql":
 		d = postgresDialect()
 	case "mysql":
@@ -104,7 +110,7 @@ func locate(databaseURL string) (location, dialect, error) {
 		return location{}, d, fmt.Errorf("opening database: this is not a URL like %s://user:password@host/database "+
 			"(signs such as @ / ? # %% in a password are written as %%40 %%2F %%3F %%23 %%25)", scheme)
 	}
-	return location{url: databaseURL, at: at}, d, nil
+	return location{url: databaseURL, at: at, spans: span.NewDatabase(d.system, at)}, d, nil
 }
 
 // Limits of a pool of connections to a server. An instance holds no more than

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // maxGathered is how many strangers are stored together.
@@ -39,13 +41,10 @@ func (db *DB) storeTogether(ctx context.Context, part *gathered) error {
 		return err
 	}
 	if waits {
-		select {
-		case err := <-part.done:
-			return err
-		case <-ctx.Done():
-			db.gather.forget(part)
-			return ctx.Err()
-		}
+		_, told := db.spans.Start(ctx, span.Operation{Command: "BATCH", Batch: len(part.writes)})
+		err := db.gather.wait(ctx, part)
+		told.EndWith(err)
+		return err
 	}
 	defer func() {
 		if parts := db.gather.next(); parts != nil {
@@ -53,6 +52,17 @@ func (db *DB) storeTogether(ctx context.Context, part *gathered) error {
 		}
 	}()
 	return db.together(ctx, db.strangers([]*gathered{part}))
+}
+
+// wait waits until a part is stored with those of others.
+func (g *gatherer) wait(ctx context.Context, part *gathered) error {
+	select {
+	case err := <-part.done:
+		return err
+	case <-ctx.Done():
+		g.forget(part)
+		return ctx.Err()
+	}
 }
 
 // add has a part wait while another is being stored. Otherwise that part is the
@@ -80,6 +90,16 @@ func (g *gatherer) forget(part *gathered) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool { return p == part })
+}
+
+// wait waits until the part is stored with those of others.
+func (p *gathered) wait(ctx context.Context) error {
+	select {
+	case err := <-p.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // storeWaiting stores parts until nobody waits. Those who wait may give up one

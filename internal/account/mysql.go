@@ -12,13 +12,11 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
-
-	"github.com/wxgate/wxgate/internal/span"
 )
 
 func mysqlDialect() dialect {
 	return dialect{
-		name: "mysql", goose: goose.DialectMySQL, open: openMySQL, locksRows: true,
+		name: "mysql", system: "mysql", goose: goose.DialectMySQL, open: openMySQL, locksRows: true,
 		reads:      sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 		writes:     sql.TxOptions{}, // READ COMMITTED, by setupMySQL
 		lockShared: "SELECT id FROM wxgate_lock WHERE id = 0 LOCK IN SHARE MODE",
@@ -64,7 +62,7 @@ func openMySQL(s location) (write, read *sql.DB, err error) {
 	}
 	pool := limit(sql.OpenDB(&connector{
 		Connector: inner, setup: setupMySQL(), broken: mysqlBroken, timeout: cfg.Timeout, send: sendMySQL,
-		spans: span.NewDatabase("mysql", s.at),
+		spans: s.spans,
 	}))
 	return pool, pool, nil
 }

@@ -14,13 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-
-	"github.com/wxgate/wxgate/internal/span"
 )
 
 func postgresDialect() dialect {
 	return dialect{
-		name: "postgres", goose: goose.DialectPostgres, open: openPostgres, locksRows: true,
+		name: "postgres", system: "postgresql", goose: goose.DialectPostgres, open: openPostgres, locksRows: true,
 		reads:         sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 		writes:        sql.TxOptions{Isolation: sql.LevelReadCommitted},
 		lockShared:    "SELECT pg_advisory_xact_lock_shared(" + postgresLock + ")",
@@ -81,7 +79,7 @@ func openPostgres(s location) (write, read *sql.DB, err error) {
 	}
 	pool := limit(sql.OpenDB(&connector{
 		Connector: stdlib.GetConnector(*cfg), numbers: true, native: true, broken: postgresBroken, send: sendPostgres,
-		spans: span.NewDatabase("postgresql", s.at),
+		spans: s.spans,
 		// What is acknowledged is on disk; a stronger setting stays.
 		setup: []string{"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"},
 	}))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -51,4 +52,34 @@ func TestEachStatementOfARequestIsASpan(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWaitingToBeStoredWithOthersIsASpan: it is done for several requests, and
+// each of them has waited.
+func TestWaitingToBeStoredWithOthersIsASpan(t *testing.T) {
+	db := newDB(t)
+	recorder := tracetest.NewSpanRecorder()
+	ctx, root := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test").Start(t.Context(), "request")
+	db.gather.storing = []*gathered{{}} // somebody
+	stored := make(chan error)
+	go func() {
+		_, err := db.Link(ctx, Rules{FirstLogin: FirstLoginWeChat}, Input{AppID: "wx1111111111111111", OpenID: "o", UnionID: "u"})
+		stored <- err
+	}()
+	waits := func() bool {
+		db.gather.mu.Lock()
+		defer db.gather.mu.Unlock()
+		return len(db.gather.waiting) > 0
+	}
+	for !waits() {
+		time.Sleep(time.Millisecond)
+	}
+	db.storeWaiting(db.gather.next())
+	must(t, <-stored)
+	root.End()
+	if !slices.ContainsFunc(recorder.Ended(), func(s sdktrace.ReadOnlySpan) bool {
+		return s.Name() == "BATCH" && s.Parent().SpanID() == root.SpanContext().SpanID()
+	}) {
+		t.Errorf("spans: %v", recorder.Ended())
+	}
 }

@@ -12,13 +12,11 @@ import (
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/wxgate/wxgate/internal/span"
 )
 
 func sqliteDialect() dialect {
 	return dialect{
-		name: "sqlite", goose: goose.DialectSQLite3, open: openSQLite, embedded: true, reads: sql.TxOptions{ReadOnly: true},
+		name: "sqlite", system: "sqlite", goose: goose.DialectSQLite3, open: openSQLite, embedded: true, reads: sql.TxOptions{ReadOnly: true},
 		lostRace: sqliteLostRace, explain: explainSQLite,
 	}
 }
@@ -31,10 +29,10 @@ func openSQLite(s location) (write, read *sql.DB, err error) {
 	if err := makeFile(s.path); err != nil {
 		return nil, nil, err
 	}
-	if write, err = sqlitePool(s.path, "&_txlock=immediate", 1); err != nil {
+	if write, err = sqlitePool(s, "&_txlock=immediate", 1); err != nil {
 		return nil, nil, err
 	}
-	if read, err = sqlitePool(s.path, "&_pragma=query_only(1)", readConnections); err != nil {
+	if read, err = sqlitePool(s, "&_pragma=query_only(1)", readConnections); err != nil {
 		return nil, nil, errors.Join(err, write.Close())
 	}
 	return write, read, nil
@@ -58,14 +56,14 @@ func makeFile(path string) error {
 // sqlitePool opens a pool. Durability is SQLite's strongest: an answer is given
 // only for what is on disk. SQLite waits for the lock of another process without
 // looking at deadlines, so it waits briefly and retry does the rest.
-func sqlitePool(path, options string, connections int) (*sql.DB, error) {
-	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String() +
+func sqlitePool(s location, options string, connections int) (*sql.DB, error) {
+	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: s.path}).EscapedPath()}).String() +
 		"?_pragma=busy_timeout(100)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=mmap_size(1073741824)" + options
 	inner, err := sqlite.NewConnector(dsn)
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(&connector{Connector: inner, spans: span.NewDatabase("sqlite", nil)})
+	pool := sql.OpenDB(&connector{Connector: inner, spans: s.spans})
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	return pool, nil
