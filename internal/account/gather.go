@@ -92,16 +92,6 @@ func (g *gatherer) forget(part *gathered) {
 	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool { return p == part })
 }
 
-// wait waits until the part is stored with those of others.
-func (p *gathered) wait(ctx context.Context) error {
-	select {
-	case err := <-p.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // storeWaiting stores parts until nobody waits. Those who wait may give up one
 // by one, so no context of theirs is the one of all.
 func (db *DB) storeWaiting(parts []*gathered) {
