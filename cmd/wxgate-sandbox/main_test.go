@@ -174,9 +174,13 @@ func TestDeadGatewayEndsTheSandboxWithAnError(t *testing.T) {
 	a := freeAddresses(t)
 	args := runFlags(t, a)
 	t.Setenv(roleVariable, "broken gateway")
-	err := command(t.Context(), args, io.Discard)
+	said := new(bytes.Buffer)
+	err := command(t.Context(), args, said)
 	if !errors.Is(err, errGatewayEnded) || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("error %v, want the gateway's end with its exit status", err)
+	}
+	if said.Len() != 0 {
+		t.Errorf("it says of a gateway that has never answered:\n%s", said)
 	}
 	for _, address := range []string{a.wechat, a.browser, a.mini, a.webView, a.shop} {
 		if err := checkFree(address, "nobody"); err != nil {

@@ -58,11 +58,14 @@ func run(ctx context.Context, o options, stdout io.Writer) error {
 	serveParts(ctx, group, parts)
 	group.Go(func() error { return runGateway(ctx, o) })
 	group.Go(func() error {
-		if err := waitForAnswer(ctx, o.external.String()); err != nil {
-			return err
+		err := waitForAnswer(ctx, o.external.String())
+		if ctx.Err() != nil {
+			return nil // somebody else knows why
 		}
-		printAll(stdout, o)
-		return nil
+		if err == nil {
+			printAll(stdout, o)
+		}
+		return err
 	})
 	return group.Wait()
 }
@@ -163,8 +166,7 @@ func runGateway(ctx context.Context, o options) error {
 	return ended
 }
 
-// waitForAnswer waits until anything answers at the URL. When ctx ends first,
-// somebody else knows why.
+// waitForAnswer waits until anything answers at the URL.
 func waitForAnswer(ctx context.Context, gatewayURL string) error {
 	waiting, cancel := context.WithTimeout(ctx, gatewayStart)
 	defer cancel()
@@ -175,8 +177,6 @@ func waitForAnswer(ctx context.Context, gatewayURL string) error {
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return nil
 		case <-waiting.Done():
 			return fmt.Errorf("the gateway does not answer at %s after %s: is it the address of the Caddyfile?", gatewayURL, gatewayStart)
 		case <-tick.C:
