@@ -41,6 +41,9 @@ func about(t *testing.T, number string, files ...string) (all []line) {
 			if strings.HasPrefix(said.UUID, number) {
 				all = append(all, said)
 			}
+			if strings.Count(l.text, `"uuid":`) > 1 || strings.Contains(l.text, `"stacktrace":`) {
+				t.Errorf("a line has two numbers or a stack:\n%s", l.text)
+			}
 		}
 	}
 	return all

@@ -35,13 +35,15 @@ type numberLog struct{ slog.Handler }
 // the field that Caddy's access log has it in.
 func NumberLog(l *slog.Logger) *slog.Logger { return slog.New(numberLog{l.Handler()}) }
 
-// Handle implements slog.Handler, like the methods that follow.
+// Handle implements slog.Handler, like the methods that follow. The request stays
+// here: of it Caddy's own handler would put the number into the line once more,
+// which some readers of JSON refuse, and a stack into each error.
 func (l numberLog) Handle(ctx context.Context, line slog.Record) error {
 	if number := NumberOf(ctx); number != "" {
 		line = line.Clone()
 		line.AddAttrs(slog.String("uuid", number))
 	}
-	return l.Handler.Handle(ctx, line)
+	return l.Handler.Handle(context.Background(), line)
 }
 
 func (l numberLog) WithAttrs(attrs []slog.Attr) slog.Handler {
