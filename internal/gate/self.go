@@ -114,7 +114,7 @@ func (s *Site) accountPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		p.Actions = append(p.Actions, action{Key: "change_phone", Href: s.changeURL(back, "")})
 	}
 	if s.canBind(v, me) {
-		p.Actions = append(p.Actions, action{Key: "bind_wechat", Href: s.bindURL(back, "")})
+		p.Actions = append(p.Actions, action{Key: "add_wechat", Href: s.bindURL(back, "")})
 	}
 	for _, appID := range weChatsOf(me) {
 		p.Actions = append(p.Actions, action{Key: "unbind", Href: s.ownURL("/unbind", back, "") + "&appid=" + url.QueryEscape(appID)})
