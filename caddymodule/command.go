@@ -19,7 +19,7 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  commandName,
 		Usage: "<command>",
-		Short: "Looks after the accounts of the wxgate gateway",
+		Short: "Asks the running gateway: doctor, explain, user, event and others",
 		Long: `
 Asks the running gateway, over Caddy's admin endpoint, about people, conflicts
 and events, and changes what an operator may change.
