@@ -123,7 +123,7 @@ func (s *Site) startSilent(w http.ResponseWriter, r *http.Request, v *Visit) (an
 	if s.toExternal(w, r, v) {
 		return true
 	}
-	if s.cfg.HashRoutes {
+	if s.cfg.HashRoutes && s.returnTo(v.here()) == v.here() { // else it would be lost on that way
 		s.askFragment(w, r, v)
 		return true
 	}

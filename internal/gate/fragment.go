@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/wxgate/wxgate/internal/wechat"
 )
@@ -35,7 +36,11 @@ func (s *Site) askFragment(w http.ResponseWriter, r *http.Request, v *Visit) {
 // silent begins a round of silent identification that askFragment was asked
 // for. Where there is none to begin the visitor goes on without.
 func (s *Site) silent(w http.ResponseWriter, r *http.Request, v *Visit) {
-	back := s.returnTo(v.Sent.Query().Get("return_to"))
+	back := v.Sent.Query().Get("return_to")
+	if len(back) > maxReturnTo { // the page alone is not, or askFragment had not been asked
+		back, _, _ = strings.Cut(back, "#")
+	}
+	back = s.returnTo(back)
 	if isNavigation(r) && !isPrefetch(r) && s.wantsSilent(v) {
 		if f, _ := s.readFlow(v); f.begins(v.now) && s.authorize(r.Context(), w, v, authorization{flow: f, scope: wechat.ScopeBase, returnTo: back}) {
 			return

@@ -40,6 +40,21 @@ func TestSilentRoundKeepsTheRouteBehindTheHash(t *testing.T) {
 	}
 }
 
+// What is too long for the way is left behind, and the page is not.
+func TestSilentRoundWithALongURLKeepsThePage(t *testing.T) {
+	long := "from=" + strings.Repeat("a", maxReturnTo)
+	rg := newRig(t, hashed)
+	b := rg.wechatBrowser(accepting("li"))
+	if at := b.get(firstPage(b, "/shop?from=a", "#/"+long)).Request.URL; at.RequestURI() != "/shop?from=a" || at.Fragment != "" && at.Fragment != "wechat_redirect" {
+		t.Errorf("with a long fragment he ends at %s", at)
+	}
+	wang := rg.wechatBrowser(accepting("wang"))
+	got := wang.get("/shop?" + long)
+	if at := got.Request.URL; at.RequestURI() != "/shop?"+long || strings.Contains(got.body, "data-to") {
+		t.Errorf("with a long URL he ends at %s\n%s", at, got.body)
+	}
+}
+
 // Whatever is wrong, the visitor gets to his page, and is not led around.
 func TestSilentRoundThatCannotBeginLeadsOn(t *testing.T) {
 	for name, c := range map[string]struct {
