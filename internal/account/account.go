@@ -105,6 +105,9 @@ type Input struct {
 	UserID   string
 	UserKind Kind
 	UserBorn time.Time
+	// UserIssued is when that session was issued: one that was ended since says
+	// nothing of who he is. Zero: it is not looked at.
+	UserIssued time.Time
 
 	// ShopUserID is the member whom the shop itself has just logged in, empty if
 	// none: he takes the place of the session's user, whose guest is not lost.

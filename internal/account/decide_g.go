@@ -8,7 +8,7 @@ func (d *decider) guardIncoming() {
 	switch {
 	case who == nil:
 		return
-	case who.cancelled, who.kind != d.in.UserKind: // G0
+	case d.ended(who), who.kind != d.in.UserKind: // G0
 		// A guest's token must never be a key to a member, not even where the
 		// two have one id.
 		return
@@ -17,7 +17,7 @@ func (d *decider) guardIncoming() {
 			d.say(CodeStaleGuest)
 			return
 		}
-		if who = d.target; who.cancelled { // G0
+		if who = d.target; d.ended(who) { // G0
 			return
 		}
 	}
@@ -26,6 +26,13 @@ func (d *decider) guardIncoming() {
 	} else {
 		d.guest = who
 	}
+}
+
+// ended says whether nobody is a user any more by the session that came. An
+// instance may not have heard yet that it was ended, and must make no other of
+// it.
+func (d *decider) ended(u *user) bool {
+	return u.cancelled || !d.in.UserIssued.IsZero() && u.dead(d.in.UserIssued)
 }
 
 // proves says whether this request's unionid owns the member, or, where it has

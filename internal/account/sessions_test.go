@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,6 +187,39 @@ func TestEndOfAllSessionsEndsThoseFromBeforeAlone(t *testing.T) {
 			before := ref
 			before.IssuedAt = time.Now().Add(clockSkew)
 			diff(t, c.name+", issued by a fast clock", "dead", w.resolved(before))
+		}
+	})
+}
+
+// An instance that has not heard of the end of a session yet still brings it to a
+// login: nobody is a user by it any more, and nothing is added to him.
+func TestEndedSessionIsNobodysInALogin(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, phoneMode(), "member U1", "member U2", "merged U2 U1")
+		issued := func(in Input, at time.Time) Input { in.UserIssued = at; return in }
+		must(t, w.db.RevokeUser(t.Context(), "U1", By{}))
+		before := w.stored()
+		for name, in := range map[string]Input{
+			"a WeChat without a unionid":          at("oa", "x").as("U1"),
+			"by an id that was merged into his":   at("oa", "y").as("U2"),
+			"a WeChat that he would be bound to":  proved("oa", "z", "Z").as("U1"),
+			"a phone that would be attached":      Input{}.with("p1").as("U1").login(),
+			"neither, outside of WeChat, to bind": Input{}.as("U1").outside(),
+		} {
+			if out := w.link(issued(in, time.Now())); out.UserID == "U1" || out.UserID == "U2" {
+				t.Errorf("%s: it is %s's", name, out.UserID)
+			}
+		}
+		for _, row := range w.stored() {
+			if strings.Contains(row, "U1") && !slices.Contains(before, row) {
+				t.Errorf("added to him: %s", row)
+			}
+		}
+		if phone, err := w.db.PhoneOf(t.Context(), "U1"); err != nil || phone != "" {
+			t.Errorf("his phone is %q, %v", string(phone), err)
+		}
+		if out := w.link(issued(at("oa", "w").as("U1"), time.Now().Add(time.Minute))); out.UserID != "U1" {
+			t.Errorf("issued afterwards: it is %s's", out.UserID)
 		}
 	})
 }

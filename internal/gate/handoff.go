@@ -210,6 +210,7 @@ func handedOverPage(back string) page {
 // proves that he is his; and its member only where WeChat has just proved him.
 func standIn(in account.Input, sess *session.Session) account.Input {
 	in.UserID, in.UserKind, in.UserBorn = sess.UserID, account.Kind(sess.Kind), time.Unix(sess.Born, 0)
+	in.UserIssued = time.Unix(sess.IssuedAt, 0)
 	in.SessionAppID, in.SessionOpenID, in.SessionUnionID = sess.AppID, sess.OpenID, sess.UnionID
 	if sess.HandedOver {
 		in.SessionUnionID = ""
@@ -243,7 +244,7 @@ func (s *Site) fetchLeft(ctx context.Context, v *Visit, in account.Input, out ac
 		refuses(out.Code) && (out.Code != account.CodePhoneRequired || out.UnionID == "") {
 		return nil
 	}
-	in.UserID, in.UserKind, in.UserBorn = sess.Left, account.Guest, time.Unix(sess.LeftBorn, 0)
+	in.UserID, in.UserKind, in.UserBorn, in.UserIssued = sess.Left, account.Guest, time.Unix(sess.LeftBorn, 0), time.Time{}
 	in.SessionAppID, in.SessionOpenID, in.SessionUnionID, in.HandedOver = "", "", "", false
 	_, err := s.Accounts.Link(ctx, s.cfg.Account, in)
 	return err

@@ -50,3 +50,28 @@ func TestWhoseSessionsWereEndedMayLogInAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// A thief has a member's session. It is ended on an instance of which this one
+// has not heard yet, and he logs in with a WeChat of his own that has no unionid:
+// it earns no session that outlives the end.
+func TestEndedSessionEarnsNoOther(t *testing.T) {
+	rg := newRig(t, withMini)
+	li, thief := rg.miniOf(wechattest.Person{Name: "li"}), rg.miniOf(wechattest.Person{Name: "mallory"})
+	member := li.login("login").User.ID
+	thief.token = li.token
+	if id, _ := thief.shop("/me/orders"); id != member {
+		t.Fatalf("before: %s", id)
+	}
+	elsewhere, err := account.Open(t.Context(), account.Config{URL: "sqlite:" + rg.dbPath})
+	must(t, err)
+	defer elsewhere.Close()
+	must(t, elsewhere.RevokeUser(t.Context(), member, account.By{Reason: "a stolen phone"}))
+	rg.wechat.Fail(wechattest.Code2Session, wechattest.Forever, wechattest.Fault{Set: map[string]any{"unionid": nil}})
+	if said := thief.login(""); said.User.ID == member {
+		t.Errorf("the login is the member's: %+v", said)
+	}
+	must(t, rg.site.Watcher.poll(t.Context()))
+	if id, kind := thief.shop("/goods"); id == member || kind != "guest" {
+		t.Errorf("afterwards: %s %s", kind, id)
+	}
+}
