@@ -27,11 +27,11 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.engines, "engines", "sqlite,postgres,mariadb", "the `kinds` of databases")
-	flag.IntVar(&o.rounds, "rounds", 400, "turns of each contender: many short ones, since a machine's speed drifts")
+	flag.IntVar(&o.rounds, "rounds", 100, "turns of each contender: many short ones, since a machine's speed drifts")
 	flag.IntVar(&o.small, "small", 10_000, "identities of the small database")
 	flag.IntVar(&o.large, "large", 1_000_000, "identities of the large database")
-	flag.IntVar(&o.reads, "reads", 300, "reads of a turn")
-	flag.IntVar(&o.writes, "writes", 64, "writes of a turn")
+	flag.IntVar(&o.reads, "reads", 2000, "reads of a turn")
+	flag.IntVar(&o.writes, "writes", 128, "writes of a turn")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: account [flags]\n\nCompares the account database with bare statements.")
 		flag.PrintDefaults()
