@@ -208,8 +208,10 @@ func (d *device) request(method, path string, body any) *http.Request {
 }
 
 func (d *device) do(r *http.Request) answer {
-	path, during, begun := r.URL.Path, d.home.w.table.now(), time.Now()
+	path, begun := r.URL.Path, time.Now()
+	during, ended := d.home.w.table.begin()
 	a := d.send(r)
+	ended()
 	a.during, a.took = during, time.Since(begun)
 	d.missed = d.missed || r.Method == http.MethodPost && (a.is() == lost || a.is() == unavailable)
 	d.home.note(d, r.Method+" "+path, a)

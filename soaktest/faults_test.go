@@ -105,7 +105,7 @@ func (w *world) suffer(f fault, witnesses func() *household) {
 	f.end(w)
 	w.recovered()
 	time.Sleep(aftermath)
-	w.table.during("")
+	w.table.over()
 }
 
 // recovered waits until every gateway says that nothing is missing.

@@ -33,7 +33,7 @@ func TestSoak(t *testing.T) {
 	w.killedInLogin(c.newcomers())
 	w.killedInLink(c.newcomers())
 	w.killedInDelivery(c.newcomers())
-	w.table.during("")
+	w.table.over()
 	t.Log("people come and go")
 	c.suffer()
 	t.Logf("%d households have lived", len(c.all))

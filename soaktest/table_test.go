@@ -69,9 +69,11 @@ type table struct {
 	w     *world
 	mu    sync.Mutex
 	fault string // the present one, empty if there is none
-	seen  map[cell]map[outcome]int
-	took  map[cell]time.Duration          // the longest
-	first map[cell]map[outcome]*household // who saw it
+	// underWay are the requests that began since it did.
+	underWay *sync.WaitGroup
+	seen     map[cell]map[outcome]int
+	took     map[cell]time.Duration          // the longest
+	first    map[cell]map[outcome]*household // who saw it
 }
 
 type cell struct {
@@ -79,18 +81,31 @@ type cell struct {
 	column column
 }
 
-// during begins a fault, or ends it.
+// during begins a fault.
 func (t *table) during(fault string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fault = fault
+	t.fault, t.underWay = fault, new(sync.WaitGroup)
 }
 
-// now is the present fault.
-func (t *table) now() string {
+// over ends a fault, and waits until the requests that began during it have
+// ended: the next fault is not to blame for them, nor this one for what the next
+// does to them.
+func (t *table) over() {
+	t.mu.Lock()
+	underWay := t.underWay
+	t.mu.Unlock()
+	t.during("")
+	underWay.Wait()
+}
+
+// begin tells a request that begins what fault there is. It calls ended in the
+// end.
+func (t *table) begin() (fault string, ended func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.fault
+	t.underWay.Add(1)
+	return t.fault, t.underWay.Done
 }
 
 // count takes an answer to a request that began during a fault, or ended during

@@ -101,7 +101,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, redis: dbtest.StartRedis(t), database: dbtest.Start(t, dbtest.Postgres), shop: newShop(t), inbox: newInbox(t)}
-	w.table = &table{w: w, seen: map[cell]map[outcome]int{}, first: map[cell]map[outcome]*household{}, took: map[cell]time.Duration{}}
+	w.table = &table{w: w, underWay: new(sync.WaitGroup), seen: map[cell]map[outcome]int{}, first: map[cell]map[outcome]*household{}, took: map[cell]time.Duration{}}
 	apps := []wechattest.App{
 		{ID: accountApp, Domains: []string{"shop.test"}}, {ID: miniApp, MiniProgram: true},
 		{ID: websiteApp, Domains: []string{"shop.test"}, Website: true}, {ID: mobileApp, Mobile: true},
