@@ -119,7 +119,7 @@ lint:
 .PHONY: race
 race:
 	@echo "== go test -race"
-	@go test -race -gcflags='$(UNWATCHED)=-race=false' -timeout 20m ./...
+	@go test -race -gcflags='$(UNWATCHED)=-race=false' -timeout 20m $$(go list ./... | grep -v /soaktest)
 
 # A module of its own, so that the browser's driver stays out of the gateway's
 # dependencies.
@@ -153,8 +153,8 @@ screenshots: ## Take the pictures of docs/screenshots again
 	cd browsertest && go test -timeout 15m -run TestPages . -update-screenshots
 
 .PHONY: soak
-soak: deps ## Let simulated people live with three gateways and faults for an hour
-	go test -timeout 0 -v ./soaktest -args -for 1h
+soak: deps ## Let simulated people live with three gateways and faults, each once; FOR=1h goes on for an hour
+	go test -timeout 0 -v ./soaktest -args -for $(or $(FOR),1s)
 
 # One fuzz target runs at a time: go test takes no more than one.
 .PHONY: fuzz
