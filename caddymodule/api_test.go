@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -24,7 +25,7 @@ type programs struct {
 // withAPI runs a gateway with a wxgate_api beside its site.
 func (rg *rig) withAPI(lines string, s setup) programs {
 	rg.t.Helper()
-	p := programs{rg, freePort(rg.t)}
+	p := programs{rg, dbtest.Port(rg.t)}
 	s.more += fmt.Sprintf("http://127.0.0.1:%s {\nwxgate_api {\n%s\n}\n}\n", p.port, lines)
 	rg.run(s)
 	return p
@@ -126,7 +127,7 @@ func TestAPIThatCannotBeSafeIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rg := newRig(t)
-			err := load(t, rg.caddyfile(setup{more: "http://127.0.0.1:" + freePort(t) + " {\nwxgate_api {\n" + tt.lines + "\n}\n}\n"}))
+			err := load(t, rg.caddyfile(setup{more: "http://127.0.0.1:" + dbtest.Port(t) + " {\nwxgate_api {\n" + tt.lines + "\n}\n}\n"}))
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hush") {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

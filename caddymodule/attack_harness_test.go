@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/session"
 )
 
@@ -51,7 +52,7 @@ type battlefield struct {
 // besiege starts the gateway and the shop.
 func besiege(t *testing.T, b battlefield) *siege {
 	t.Helper()
-	s := &siege{t: t, addr: "127.0.0.1:" + freePort(t), shop: openShop(t)}
+	s := &siege{t: t, addr: "127.0.0.1:" + dbtest.Port(t), shop: openShop(t)}
 	global := globals(t, "secret \""+attackSecret+"\"\ndatabase sqlite:"+filepath.Join(t.TempDir(), "wxgate.db")+
 		"\nofficial_account "+attackAppID+" app-secret")
 	global = strings.Replace(global, "admin off\n", "admin off\n\tservers {\n\t\tprotocols h1 h2c\n"+b.servers+"\n\t}\n", 1)

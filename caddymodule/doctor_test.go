@@ -151,7 +151,7 @@ func TestDoctorSaysThatNoUnionIDComes(t *testing.T) {
 
 func TestDoctorSaysThatWeChatCannotBeReached(t *testing.T) {
 	rg := newRig(t)
-	gone := "http://127.0.0.1:" + freePort(t)
+	gone := "http://127.0.0.1:" + dbtest.Port(t)
 	all := rg.ailing(setup{app: inOrder, endpoints: "endpoints {\napi " + gone + "\nopen " + gone + "\n}", site: "login /me/*"})
 	if !says(all, "app", stateError, "cannot be reached from this server", "name servers") || !says(all, "callback", stateUnknown, "cannot be opened") {
 		t.Errorf("%+v", all)
@@ -233,11 +233,11 @@ func TestDoctorLooksWhereExternalURLLeads(t *testing.T) {
 	dir := write(t, "MP_verify_abcdefghijklmnop.txt", "abcdefghijklmnop")
 	proof := "verification_file " + filepath.Join(dir, "MP_verify_abcdefghijklmnop.txt")
 	for external, want := range map[string]finding{
-		other.URL:                         {Check: "site", State: stateError, Text: "something else than this gateway"},
-		moved.URL:                         {Check: "site", State: stateError, Text: "redirected elsewhere"},
-		"http://127.0.0.1:" + freePort(t): {Check: "site", State: stateWarning, Text: "cannot be reached from this server"},
-		"":                                {Check: "callback", State: stateOK, Text: "the proof of the domain is found"},
-		other.URL + "/":                   {Check: "callback", State: stateError, Text: "something else than the file"},
+		other.URL:                            {Check: "site", State: stateError, Text: "something else than this gateway"},
+		moved.URL:                            {Check: "site", State: stateError, Text: "redirected elsewhere"},
+		"http://127.0.0.1:" + dbtest.Port(t): {Check: "site", State: stateWarning, Text: "cannot be reached from this server"},
+		"":                                   {Check: "callback", State: stateOK, Text: "the proof of the domain is found"},
+		other.URL + "/":                      {Check: "callback", State: stateError, Text: "something else than the file"},
 	} {
 		rg := newRig(t)
 		if all := rg.ailing(setup{app: inOrder, external: external, site: "login /me/*\n" + proof}); !says(all, want.Check, want.State, want.Text) {
@@ -298,7 +298,7 @@ func TestDoctorNamesTheRedisPassword(t *testing.T) {
 		server.URL(): {State: stateOK, Text: "it answers"},
 		strings.Replace(server.URL(), ":right@", ":wrong@", 1): {State: stateError, Text: "the password in its URL is wrong or missing"},
 		strings.Replace(server.URL(), ":right@", "", 1):        {State: stateError, Text: "the password in its URL is wrong or missing"},
-		"redis://127.0.0.1:" + freePort(t):                     {State: stateError, Text: "refused"},
+		"redis://127.0.0.1:" + dbtest.Port(t):                  {State: stateError, Text: "refused"},
 	} {
 		rg := newRig(t)
 		all := rg.ailing(setup{app: sharing(url), site: "login /me/*"})

@@ -12,6 +12,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // hooked runs a gateway whose webhook answers as it likes, and returns what its
@@ -61,7 +62,7 @@ func TestDoctorAsksWebhooksWhatTheyTake(t *testing.T) {
 		})
 	}
 	t.Run("not there", func(t *testing.T) {
-		all := newRig(t).ailing(setup{app: inOrder + "\nwebhook http://127.0.0.1:" + freePort(t) + "/hook {\nsecret " + hookSecret + "\n}", site: "login /me/*"})
+		all := newRig(t).ailing(setup{app: inOrder + "\nwebhook http://127.0.0.1:" + dbtest.Port(t) + "/hook {\nsecret " + hookSecret + "\n}", site: "login /me/*"})
 		if !says(all, "webhook", stateError, "refused", "can be reached") {
 			t.Errorf("%+v", all)
 		}

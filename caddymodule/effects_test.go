@@ -49,7 +49,6 @@ func TestFirstSecretSealsAndAllOpen(t *testing.T) {
 	rg := newRig(t)
 	d := rg.elsewhere()
 	visit := func(app string) string {
-		rg.port = freePort(t) // on the same one the old configuration's server may still answer
 		rg.run(setup{app: app})
 		d.get("/goods")
 		id, _ := rg.told()

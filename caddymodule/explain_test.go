@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/gate"
 )
 
@@ -116,7 +117,7 @@ func TestExplainedRequestGoesThroughTheSite(t *testing.T) {
 // Of several sites the one is asked that the URL names.
 func TestExplainedRequestMeetsItsSite(t *testing.T) {
 	rg := newRig(t)
-	other := freePort(t)
+	other := dbtest.Port(t)
 	rg.run(setup{
 		site: "login /me/*",
 		more: "http://127.0.0.1:" + other + " {\nwxgate {\nexternal_url http://127.0.0.1:" + other + "\nlogin /goods\n}\nreverse_proxy " + rg.shop.addr + "\n}\nhttp://open.test:" + other + " {\nrespond ok\n}\n",

@@ -2,20 +2,21 @@ package caddymodule
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
+	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // load makes the one Caddy of this process run a Caddyfile. What a test loads
-// is stopped at its end.
+// is stopped at its end. Where the same port was served before, the new
+// configuration is alone there afterwards.
 func load(t *testing.T, caddyfile string) error {
 	t.Helper()
 	t.Cleanup(func() {
@@ -27,8 +28,17 @@ func load(t *testing.T, caddyfile string) error {
 	if err != nil {
 		return err
 	}
-	return caddy.Load(cfg, true)
+	if err := caddy.Load(cfg, true); err != nil {
+		return err
+	}
+	for _, listen := range listening.FindAllSubmatch(cfg, -1) {
+		dbtest.AwaitOneServer(t, string(listen[1]))
+	}
+	return nil
 }
+
+// listening finds the ports of servers in a configuration.
+var listening = regexp.MustCompile(`"listen":\["[^"]*:(\d+)"\]`)
 
 // mustLoad is load for a Caddyfile that has to work.
 func mustLoad(t *testing.T, caddyfile string) {
@@ -72,25 +82,3 @@ func dataDir(t *testing.T) string {
 }
 
 func logFile(dir string) string { return filepath.Join(dir, "caddy.log") }
-
-// portsTaken counts the ports that freePort has given.
-var portsTaken atomic.Int32
-
-// freePort returns a port that nobody listens on, never the same twice. It is
-// below the range from which systems take the ports of outgoing connections
-// and of listeners on port 0, so that none of those takes it before Caddy does.
-func freePort(t *testing.T) string {
-	t.Helper()
-	const first, count = 20000, 12000
-	for range 1000 {
-		port := strconv.Itoa(first + (97*os.Getpid()+int(portsTaken.Add(1)))%count)
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		l.Close()
-		return port
-	}
-	t.Fatalf("none of 1000 ports from %d on is free", first)
-	return ""
-}

@@ -15,6 +15,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -125,7 +126,7 @@ func TestShopThatMakesNoIDsIsCountedAndSaidOnce(t *testing.T) {
 	rg := newRig(t)
 	maker := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(maker.Close)
-	metricsPort := freePort(t)
+	metricsPort := dbtest.Port(t)
 	mustLoad(t, rg.config("new_members "+maker.URL+"/new?key=hush {\nsecret "+hookSecret+"\n}",
 		"http://127.0.0.1:PORT {\nGATE\nreverse_proxy SHOP\n}\nhttp://127.0.0.1:"+metricsPort+" {\nmetrics /metrics\n}\n"))
 	rg.wechat.AddPerson(wechattest.Person{Name: "wang", Follower: true})

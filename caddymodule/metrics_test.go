@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -29,7 +30,7 @@ type observed struct {
 
 func newObserved(t *testing.T) *observed {
 	t.Helper()
-	o := &observed{rig: newRig(t), metricsPort: freePort(t), shadowPort: freePort(t), told: map[string]string{"AppSecret": testSecret}}
+	o := &observed{rig: newRig(t), metricsPort: dbtest.Port(t), shadowPort: dbtest.Port(t), told: map[string]string{"AppSecret": testSecret}}
 	raw, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -131,7 +132,7 @@ func TestMiniProgramsThatCannotWork(t *testing.T) {
 		"named twice":   {"mini_program wx2 hush", site + "mini_program wx2 wx2\n}", "mini_program wx2 is given twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := load(t, globals(t, c.app)+"http://127.0.0.1:"+freePort(t)+" {\n"+c.site+"\n}\n")
+			err := load(t, globals(t, c.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+c.site+"\n}\n")
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // TestSecretThatOpensNoPhoneNumbersIsRefused: a wrong secret, on a reload and on
@@ -13,7 +15,7 @@ import (
 func TestSecretThatOpensNoPhoneNumbersIsRefused(t *testing.T) {
 	first, second := "secret "+strings.Repeat("a", 32), "secret "+strings.Repeat("b", 32)
 	config := func(app string) string {
-		return globals(t, app) + "http://127.0.0.1:" + freePort(t) + " {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n"
+		return globals(t, app) + "http://127.0.0.1:" + dbtest.Port(t) + " {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n"
 	}
 	refused := func(when string, err error) {
 		t.Helper()
@@ -40,7 +42,7 @@ func TestSecretThatOpensNoPhoneNumbersIsRefused(t *testing.T) {
 func TestValidatingLetsANewSecretOpenThePhoneNumbers(t *testing.T) {
 	first, second := "secret "+strings.Repeat("a", 32), "secret "+strings.Repeat("b", 32)
 	config := func(app string) string {
-		return globals(t, app) + "http://127.0.0.1:" + freePort(t) + " {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n"
+		return globals(t, app) + "http://127.0.0.1:" + dbtest.Port(t) + " {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n"
 	}
 	mustLoad(t, config(first))
 	stop(t)

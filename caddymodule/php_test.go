@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -99,7 +100,7 @@ func phpShop(t *testing.T, s setup) (rg *rig, bare string) {
 	t.Helper()
 	rg = newRig(t)
 	socket, root := phpFPM(t, frontController)
-	bare = "127.0.0.1:" + freePort(t)
+	bare = "127.0.0.1:" + dbtest.Port(t)
 	s.site = "login /me/*\nbypass /pay/notify"
 	s.backend = "root * " + root + "\nphp_fastcgi unix/" + socket + "\nfile_server"
 	s.more = "http://" + bare + " {\n" + s.backend + "\n}"

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // openDatabases counts what the pool holds.
@@ -87,7 +89,7 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 	t.Setenv("WX1", "wx1")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := load(t, globals(t, tt.app)+"http://127.0.0.1:"+freePort(t)+" {\n"+tt.site+"\n}\n")
+			err := load(t, globals(t, tt.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+tt.site+"\n}\n")
 			switch {
 			case err == nil:
 				t.Fatal("loaded")
@@ -115,7 +117,7 @@ func TestEndpointsThatNeedNoSandbox(t *testing.T) {
 		"site on loopback":   {"endpoints {\napi http://127.0.0.1:9001\n}", "https://[::1]:8443"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			mustLoad(t, globals(t, tt.app)+"http://127.0.0.1:"+freePort(t)+" {\nwxgate {\nexternal_url "+tt.external+"\n}\n}\n")
+			mustLoad(t, globals(t, tt.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\nwxgate {\nexternal_url "+tt.external+"\n}\n}\n")
 		})
 	}
 }
@@ -123,7 +125,7 @@ func TestEndpointsThatNeedNoSandbox(t *testing.T) {
 // TestHostThatOnlyLooksLikeWeChatsNeedsTheSandbox guards the comparison.
 func TestHostThatOnlyLooksLikeWeChatsNeedsTheSandbox(t *testing.T) {
 	for _, api := range []string{"https://api.weixin.qq.com.example.com", "https://evilweixin.qq.com", "http://api.weixin.qq.com"} {
-		err := load(t, globals(t, "endpoints {\napi "+api+"\n}")+"http://127.0.0.1:"+freePort(t)+" {\nwxgate {\nexternal_url https://shop.example.com\n}\n}\n")
+		err := load(t, globals(t, "endpoints {\napi "+api+"\n}")+"http://127.0.0.1:"+dbtest.Port(t)+" {\nwxgate {\nexternal_url https://shop.example.com\n}\n}\n")
 		if err == nil || !strings.Contains(err.Error(), "needs `sandbox on`") {
 			t.Errorf("%s: %v", api, err)
 		}
@@ -142,7 +144,7 @@ func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := dataDir(t)
-			mustLoad(t, globals(t, tt.app)+"http://127.0.0.1:"+freePort(t)+" {\n"+tt.site+"\n}\n")
+			mustLoad(t, globals(t, tt.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+tt.site+"\n}\n")
 			raw, err := os.ReadFile(logFile(dir))
 			if err != nil {
 				t.Fatal(err)
@@ -161,7 +163,7 @@ func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 // starting.
 func TestUnreachableWeChatStopsNobody(t *testing.T) {
 	mustLoad(t, globals(t, "official_account wx1 hush\nendpoints {\napi http://127.0.0.1:1\nopen http://127.0.0.1:1\n}")+
-		"http://127.0.0.1:"+freePort(t)+" {\nwxgate {\nexternal_url http://127.0.0.1\nlogin /me\n}\n}\n")
+		"http://127.0.0.1:"+dbtest.Port(t)+" {\nwxgate {\nexternal_url http://127.0.0.1\nlogin /me\n}\n}\n")
 	if caddy.ActiveContext().Context == nil {
 		t.Error("nothing runs")
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -39,7 +40,7 @@ type rig struct {
 // newRig prepares everything but Caddy, which load starts.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	rg := &rig{t: t, dir: dataDir(t), port: freePort(t), shop: newShop(t)}
+	rg := &rig{t: t, dir: dataDir(t), port: dbtest.Port(t), shop: newShop(t)}
 	rg.wechat = wechattest.NewServer(wechattest.Config{
 		Apps:   []wechattest.App{{ID: testAppID, Secret: testSecret, Domains: []string{"127.0.0.1"}, OpenPlatform: "shop"}},
 		People: []wechattest.Person{{Name: "li", Consent: wechattest.Accept}},

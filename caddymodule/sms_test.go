@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/wxgate/wxgate/internal/dbtest"
 	"github.com/wxgate/wxgate/internal/sms"
 )
 
@@ -23,7 +24,7 @@ var codeMessage = sms.Message{Phone: "+8613812345678", Code: "042042", Purpose: 
 func carrierOf(t *testing.T, app string) sms.Sender {
 	t.Helper()
 	dataDir(t)
-	mustLoad(t, globals(t, app)+"http://127.0.0.1:"+freePort(t)+" {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n")
+	mustLoad(t, globals(t, app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\nwxgate {\nexternal_url http://127.0.0.1\n}\n}\n")
 	loaded, err := caddy.ActiveContext().AppIfConfigured("wxgate")
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +134,7 @@ func TestCarrierThatCannotWorkIsRefusedByOption(t *testing.T) {
 			"sms log: next to a site on https it needs `sandbox on`"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := load(t, globals(t, tt.app)+"http://127.0.0.1:"+freePort(t)+" {\n"+tt.site+"\n}\n")
+			err := load(t, globals(t, tt.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+tt.site+"\n}\n")
 			switch {
 			case err == nil:
 				t.Fatal("loaded")
@@ -155,7 +156,7 @@ func TestLogMayStandInForACarrier(t *testing.T) {
 		{"sms log", "http://127.0.0.1"}, {"sms log", "https://localhost:8443"}, {"sms log\nsandbox on", "https://shop.example.com"},
 	} {
 		dataDir(t)
-		mustLoad(t, globals(t, app.lines)+"http://127.0.0.1:"+freePort(t)+" {\nwxgate {\nexternal_url "+app.external+"\n}\n}\n")
+		mustLoad(t, globals(t, app.lines)+"http://127.0.0.1:"+dbtest.Port(t)+" {\nwxgate {\nexternal_url "+app.external+"\n}\n}\n")
 	}
 }
 

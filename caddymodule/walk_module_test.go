@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 func init() {
@@ -48,7 +50,7 @@ func (*otherProxy) ServeHTTP(http.ResponseWriter, *http.Request, caddyhttp.Handl
 func handlers(t *testing.T, list string) []byte {
 	return fmt.Appendf(nil, `{"admin":{"disabled":true},"logging":{"logs":{"default":{"writer":{"output":"file","filename":%q}}}},
 		"apps":{"http":{"servers":{"edge":{"listen":["127.0.0.1:%s"],"automatic_https":{"disable":true},"routes":[{"handle":[%s]}]}}}}}`,
-		logFile(dataDir(t)), freePort(t), list)
+		logFile(dataDir(t)), dbtest.Port(t), list)
 }
 
 func TestOtherAuthorsProxyBeforeTheGateIsRefused(t *testing.T) {

@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"strings"
 	"testing"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // gateBlock is the directive as these tests use it.
@@ -95,7 +97,7 @@ func TestProxyThatWalksAroundTheGateIsRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			port := freePort(t)
+			port := dbtest.Port(t)
 			err := load(t, globals(t, "")+"&(shop) {\n\treverse_proxy 127.0.0.1:9002\n}\n"+
 				"http://127.0.0.1:"+port+" {\n"+tt.site+"\n}\n")
 			if err == nil {
@@ -119,7 +121,7 @@ func TestGateBehindAMatcherIsRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			port := freePort(t)
+			port := dbtest.Port(t)
 			err := load(t, globals(t, "")+"&(gated) {\n"+gateBlock+"\nrespond hello\n}\n"+
 				"http://127.0.0.1:"+port+" {\n"+tt.site+"\n}\n")
 			if err == nil || !strings.Contains(err.Error(), "site 127.0.0.1: wxgate stands behind a matcher") {
@@ -130,7 +132,7 @@ func TestGateBehindAMatcherIsRefused(t *testing.T) {
 }
 
 func TestTwoGatesInOneSiteAreRefused(t *testing.T) {
-	err := load(t, globals(t, "")+"http://127.0.0.1:"+freePort(t)+" {\n"+gateBlock+gateBlock+"reverse_proxy 127.0.0.1:9000\n}\n")
+	err := load(t, globals(t, "")+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+gateBlock+gateBlock+"reverse_proxy 127.0.0.1:9000\n}\n")
 	if err == nil || !strings.Contains(err.Error(), "site 127.0.0.1: 2 wxgate blocks, but a site takes one") {
 		t.Errorf("got %v", err)
 	}
@@ -139,7 +141,7 @@ func TestTwoGatesInOneSiteAreRefused(t *testing.T) {
 // TestSiteOfAPathNeedsTheGateOfItsHost: /api;x is no /api/* to Caddy, but it
 // may be one to the shop.
 func TestSiteOfAPathNeedsTheGateOfItsHost(t *testing.T) {
-	port := freePort(t)
+	port := dbtest.Port(t)
 	err := load(t, globals(t, "")+"http://shop.test:"+port+"/api/* {\nreverse_proxy 127.0.0.1:9000\n}\n"+
 		"http://shop.test:"+port+" {\n"+gateBlock+"reverse_proxy 127.0.0.1:9001\n}\n")
 	if err == nil || !strings.Contains(err.Error(), "site shop.test: requests can reach 'reverse_proxy 127.0.0.1:9000'") {
@@ -149,7 +151,7 @@ func TestSiteOfAPathNeedsTheGateOfItsHost(t *testing.T) {
 
 // TestEveryProblemIsReportedAtOnce spares operators a round for each.
 func TestEveryProblemIsReportedAtOnce(t *testing.T) {
-	port := freePort(t)
+	port := dbtest.Port(t)
 	err := load(t, globals(t, "")+"http://a.test:"+port+" {\nroute {\nreverse_proxy 127.0.0.1:9000\n"+gateBlock+"}\n}\n"+
 		"http://b.test:"+port+" {\n"+gateBlock+"handle_errors {\nreverse_proxy 127.0.0.1:9001\n}\n}\n")
 	if err == nil {
@@ -176,7 +178,7 @@ func TestOtherAuthorsProxiesAreRecognised(t *testing.T) {
 
 // TestNamedRoutesThatInvokeEachOther end the walk, as they end the server's.
 func TestNamedRoutesThatInvokeEachOther(t *testing.T) {
-	err := load(t, globals(t, "")+"&(a) {\ninvoke b\n}\n&(b) {\ninvoke a\nreverse_proxy /x 127.0.0.1:9000\n}\nhttp://127.0.0.1:"+freePort(t)+
+	err := load(t, globals(t, "")+"&(a) {\ninvoke b\n}\n&(b) {\ninvoke a\nreverse_proxy /x 127.0.0.1:9000\n}\nhttp://127.0.0.1:"+dbtest.Port(t)+
 		" {\nroute {\ninvoke a\n"+gateBlock+"\n}\n}\n")
 	if err == nil || !strings.Contains(err.Error(), "requests can reach 'reverse_proxy 127.0.0.1:9000' without passing wxgate") {
 		t.Errorf("got %v", err)
@@ -225,7 +227,7 @@ func TestSitesWhoseProxiesAreAllBehindTheGateLoad(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			mustLoad(t, globals(t, "")+"&(gated) {\n"+gateBlock+"\n}\n&(shop) {\nreverse_proxy 127.0.0.1:9002\n}\n"+
-				strings.ReplaceAll(tt.config, "PORT", freePort(t)))
+				strings.ReplaceAll(tt.config, "PORT", dbtest.Port(t)))
 		})
 	}
 }

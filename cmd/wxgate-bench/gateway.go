@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // gateway is a running process under test.
@@ -100,12 +102,8 @@ type backend struct {
 }
 
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	port, err := dbtest.FreePort()
+	return "127.0.0.1:" + strconv.Itoa(port), err
 }
 
 func startBackend(ctx context.Context) (*backend, error) {

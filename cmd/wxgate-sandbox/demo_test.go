@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wxgate/wxgate/cmd/wxgate-sandbox/shop"
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // demo is everything that make run starts: the gateway's own binary with the
@@ -38,7 +39,7 @@ func startDemo(t *testing.T, lines ...string) *demo {
 		t.Fatalf("building the gateway: %v\n%s", err, out)
 	}
 	d.addresses = freeAddresses(t) // last, before somebody else takes them
-	t.Setenv("CADDY_ADMIN", freeAddress(t))
+	t.Setenv("CADDY_ADMIN", "127.0.0.1:"+dbtest.Port(t))
 	t.Setenv("XDG_DATA_HOME", d.dir)
 	t.Setenv("XDG_CONFIG_HOME", d.dir)
 	o, err := parseFlags("run", append(d.flags(), "--gateway", binary, "--caddyfile", d.caddyfile(t, lines)), io.Discard)

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 // roleVariable makes this test binary play a program: the sandbox itself, or a
@@ -61,21 +62,6 @@ func flagValue(args []string, name string) string {
 	return ""
 }
 
-// freeAddress returns a loopback address where nobody listens, with a port below
-// those that systems give to connections.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if listener, err := net.Listen("tcp", address); err == nil {
-			listener.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
 // addresses of one run.
 type addresses struct {
 	gateway, wechat, browser, mini, webView, shop string
@@ -83,7 +69,8 @@ type addresses struct {
 
 func freeAddresses(t *testing.T) addresses {
 	t.Helper()
-	return addresses{freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)}
+	free := func() string { return "127.0.0.1:" + dbtest.Port(t) }
+	return addresses{free(), free(), free(), free(), free(), free()}
 }
 
 func (a addresses) flags() []string {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wxgate/wxgate/internal/dbtest"
 )
 
 const installDir = "../../docs/install/"
@@ -115,14 +117,6 @@ func (in *installed) start(words []string) {
 	}
 }
 
-func port(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
 func statusOf(t *testing.T, url string) int {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -153,7 +147,7 @@ func TestTheServiceOfTheDocumentationServes(t *testing.T) {
 	page, err := os.ReadFile("../../docs/installing.md")
 	must(t, err)
 	in := newInstalled(t, 65531)
-	work, p := t.TempDir(), port(t)
+	work, p := t.TempDir(), dbtest.Port(t)
 	must(t, os.Mkdir(filepath.Join(work, "dist"), 0o755))
 	static(t, filepath.Join(work, "dist/wxgate-linux-"+runtime.GOARCH))
 	here, err := filepath.Abs("../../docs")
@@ -347,7 +341,7 @@ func readKubernetes(t *testing.T) (caddyfile string, c sidecar) {
 // nothing to write to but what is mounted.
 func TestTheImageServesAsTheExampleForKubernetesSays(t *testing.T) {
 	caddyfile, c := readKubernetes(t)
-	img, p := newImage(t), port(t)
+	img, p := newImage(t), dbtest.Port(t)
 	img.write("/etc/wxgate/Caddyfile", strings.NewReplacer("localhost:2019", "unix//run/admin",
 		fmt.Sprintf(":%d {", c.Ports[0].ContainerPort), ":"+p+" {").Replace(caddyfile))
 	values := map[string]string{"WXGATE_SECRET": secret, "WXGATE_DATABASE": "sqlite:/data/accounts.db", "WX_OA_SECRET": "of the account"}

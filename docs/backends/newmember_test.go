@@ -87,14 +87,10 @@ func blocksOf(page, lang string) (all []string) {
 func (s *shop) run(command func(s *shop, port string) *exec.Cmd) {
 	s.t.Helper()
 	for range 5 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		l.Close()
+		port := dbtest.Port(s.t)
+		addr := "127.0.0.1:" + port
 		var output strings.Builder
-		cmd := command(s, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		cmd := command(s, port)
 		cmd.Stdout, cmd.Stderr = &output, &output
 		if err := cmd.Start(); err != nil {
 			s.t.Fatal(err)

@@ -2,11 +2,8 @@ package dbtest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,20 +62,8 @@ func newProcess(end string) (*process, error) {
 	if err := p.reaper.Start(); err != nil {
 		return nil, err
 	}
-	p.port, err = freePort()
+	p.port, err = FreePort()
 	return p, err
-}
-
-// freePort finds a port below those that the system gives to connections.
-func freePort() (int, error) {
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no free port")
 }
 
 // tool runs a program as the server's user and waits for it.

@@ -155,7 +155,7 @@ func ask(c io.Writer, in *bufio.Reader, args ...string) (string, error) {
 // connections get through, with a certificate and its key in PEM.
 func (r *Redis) ListenTLS(t testing.TB, certificate, key []byte) (port string) {
 	t.Helper()
-	free, err := freePort()
+	free, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func StartCluster(t testing.TB) (nodes []*Redis, url string) {
 	t.Helper()
 	const slots, masters = 16384, 3
 	for i := range masters {
-		bus, err := freePort()
+		bus, err := FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
