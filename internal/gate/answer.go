@@ -128,7 +128,8 @@ func (s *Site) refresh(r *http.Request, v *Visit) {
 	next.UserID, next.Kind = v.who.id, v.who.kind
 	if v.who.member() && old.Kind != kindMember {
 		next.Born, next.AMR = 0, amrWeChat
-		if !s.rotate(s.numbered(r).Context(), v, &next) {
+		ctx := s.numbered(r).Context()
+		if !s.live(ctx, v) || !s.rotate(ctx, v, &next) {
 			return
 		}
 	}
@@ -215,7 +216,7 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 		sess == nil || sess.UnionID == "" || sess.Snapshot || sess.SignedOut || sess.HandedOver || !s.holdsWeChat(sess) && !s.provedInApp(sess) {
 		return false
 	}
-	if sess.UserID == "" && !s.live(ctx, v) {
+	if !s.live(ctx, v) {
 		return false
 	}
 	proved := account.Input{
@@ -248,37 +249,6 @@ func (s *Site) promote(ctx context.Context, v *Visit) bool {
 }
 
 const amrWeChat = "wechat"
-
-// current asks who a session stands for now, and which ids were merged into
-// him.
-func (s *Site) current(ctx context.Context, sess *session.Session) (account.Resolved, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return s.Accounts.Resolve(ctx, sessionRef(sess))
-}
-
-// sessionRef is a session as the account store asks for it.
-func sessionRef(sess *session.Session) account.SessionRef {
-	return account.SessionRef{
-		ID: sess.ID, UserID: sess.UserID, Kind: account.Kind(sess.Kind),
-		AppID: sess.AppID, OpenID: sess.OpenID, UnionID: sess.UnionID, IssuedAt: time.Unix(sess.IssuedAt, 0),
-	}
-}
-
-// live says whether a session of nobody, which Identify has nothing to ask
-// about, was not ended: it can still become a member's.
-func (s *Site) live(ctx context.Context, v *Visit) bool {
-	res, err := s.current(ctx, v.session())
-	switch {
-	case errors.Is(err, account.ErrSessionDead):
-		v.sess, v.token = nil, ""
-		return false
-	case err != nil:
-		s.storeFailed(ctx, v, "database", "resolving a session", err)
-		return false
-	}
-	return res.DiesAt.IsZero()
-}
 
 // link runs Link with what the session says of its visitor filled in.
 func (s *Site) link(ctx context.Context, v *Visit, in account.Input) (account.Outcome, bool) {

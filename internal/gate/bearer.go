@@ -77,7 +77,7 @@ const bearerTime = wechatTimeout + 3*storeTimeout
 // loggedInApp makes the session that a login has earned. A refusal throws nobody
 // out: he has a session, and the code says why it is not more.
 func (s *Site) loggedInApp(ctx context.Context, v *Visit, l appLogin, g told) bearerAnswer {
-	if v.session() != nil && !s.confirm(ctx, v) { // else he would go on under an id that is dead
+	if !s.confirm(ctx, v) { // else he would go on under an id that is dead
 		return refusedBearer(newProblem(codeUnavailable))
 	}
 	sess := v.session()

@@ -215,6 +215,10 @@ func (s *Site) conclude(ctx context.Context, v *Visit, in callbackInput, p pendi
 		return s.unfinished(ctx, v, p, codeWeChatBusy)
 	case g.Snapshot:
 		return s.snapshot(ctx, v, p)
+	case !s.confirm(ctx, v):
+		return s.unfinished(ctx, v, p, codeUnavailable)
+	case p.Member != "" && (v.who.id != p.Member || v.grace):
+		return result{ReturnTo: s.again(p, "")} // he has logged out since
 	case p.Prove == proveChange:
 		return s.weChatProved(ctx, v, p, g)
 	case p.Prove == proveMerge:

@@ -137,6 +137,9 @@ const (
 // takeOver uses a ticket up and makes the visitor who he is in the mini program,
 // if this browser may become him. While a store fails the ticket is kept.
 func (s *Site) takeOver(ctx context.Context, v *Visit, h handover, ticket string) (outcome string) {
+	if !s.confirm(ctx, v) {
+		return string(codeUnavailable)
+	}
 	may := s.mayBecome(v, h.Session)
 	next := h.Session
 	if may {

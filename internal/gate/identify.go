@@ -86,8 +86,7 @@ func (s *Site) resolve(ctx context.Context, v *Visit, key session.Key) {
 	res, err := s.current(ctx, sess)
 	switch {
 	case errors.Is(err, account.ErrSessionDead):
-		v.trace.because("the session was ended: by a logout, by an operator, or with its user")
-		v.sess, v.token = nil, ""
+		v.ended()
 		return
 	case err != nil:
 		s.storeFailed(ctx, v, "database", "resolving a session", err)

@@ -129,10 +129,9 @@ func (s *Site) inMiniProgram(ctx context.Context, v *Visit) (wechat.App, problem
 	switch {
 	case !ok:
 		return app, newProblem(codeSessionExpired)
-	case sess.UserID == "" && !s.live(ctx, v):
-		if v.failed {
-			return app, newProblem(codeUnavailable)
-		}
+	case !s.confirm(ctx, v):
+		return app, newProblem(codeUnavailable)
+	case v.session() == nil, sess.UserID == "" && v.grace:
 		return app, newProblem(codeSessionExpired)
 	}
 	return app, problem{}

@@ -63,10 +63,8 @@ func (s *Site) mayProve(ctx context.Context, v *Visit) problem {
 		return newProblem(codeNotFound)
 	case v.failed:
 		return newProblem(codeUnavailable)
-	case sess == nil && v.viaHeader:
-		return newProblem(codeSessionExpired)
 	case sess == nil:
-		return s.loginNeeded(v)
+		return s.sessionEnded(v)
 	case sess.Snapshot:
 		return newProblem(code(account.CodeSnapshot))
 	case v.handedOver():
@@ -78,6 +76,14 @@ func (s *Site) mayProve(ctx context.Context, v *Visit) problem {
 		return s.loginNeeded(v)
 	}
 	return problem{}
+}
+
+// sessionEnded is told to who came with a session that is none any more.
+func (s *Site) sessionEnded(v *Visit) problem {
+	if v.viaHeader {
+		return newProblem(codeSessionExpired)
+	}
+	return s.loginNeeded(v)
 }
 
 func (s *Site) loginNeeded(v *Visit) problem {
@@ -172,6 +178,12 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 
 // phoneProved links a phone that has just been verified, in the way of amr.
 func (s *Site) phoneProved(ctx context.Context, v *Visit, slot codeSlot, amr string) proved {
+	switch {
+	case !s.confirm(ctx, v):
+		return proved{problem: newProblem(codeUnavailable)}
+	case v.session() == nil:
+		return proved{problem: s.sessionEnded(v)}
+	}
 	if slot.purpose == purposeMerge {
 		if !s.phoneForMerge(ctx, v, slot.phone) {
 			return proved{problem: newProblem(codeUnavailable)}

@@ -22,12 +22,14 @@ func (s *Site) forMember(w http.ResponseWriter, r *http.Request, v *Visit, back 
 	case isPrefetch(r):
 		s.writeProblem(w, r, newProblem(codeLoginRequired))
 	case isNavigation(r) && s.toExternal(w, r, v):
+	case v.Method == http.MethodPost && !s.confirm(r.Context(), v):
+		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case v.who.member() && !v.grace:
 		return false
 	case wantsPage(r):
 		s.redirect(w, s.loginURL(back, ""))
-	case v.viaHeader && v.session() == nil:
-		s.writeProblem(w, r, newProblem(codeSessionExpired))
+	case v.session() == nil:
+		s.writeProblem(w, r, s.sessionEnded(v))
 	default:
 		s.writeProblem(w, r, s.loginNeeded(v))
 	}

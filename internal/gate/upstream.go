@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -239,7 +238,7 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 		s.refuseLogin(l.ctx(), "the shop has logged somebody in on a snapshot page of WeChat")
 		return false
 	}
-	if sess != nil && !s.confirm(context.WithoutCancel(l.ctx()), v) {
+	if !s.confirm(context.WithoutCancel(l.ctx()), v) {
 		s.countWord(wordLogin, wordUnavailable)
 		return false
 	}
@@ -252,28 +251,6 @@ func (s *Site) hearLogin(l *listener, h http.Header) (issued bool) {
 		e.proved.AppID, e.proved.OpenID, e.proved.UnionID = sess.AppID, sess.OpenID, sess.UnionID
 	}
 	return s.enter(l, e)
-}
-
-// confirm finds out whether a session was ended that Identify could not ask
-// about, or had no need to: what WeChat has proved for it counts only while it
-// lives.
-func (s *Site) confirm(ctx context.Context, v *Visit) bool {
-	sess := v.session()
-	if !v.failed && sess.UserID != "" {
-		return true
-	}
-	v.failed = false
-	res, err := s.current(ctx, sess)
-	switch {
-	case errors.Is(err, account.ErrSessionDead):
-		v.sess, v.token = nil, ""
-	case err != nil:
-		s.storeFailed(ctx, v, "database", "resolving a session", err)
-		return false
-	default:
-		v.grace = !res.DiesAt.IsZero()
-	}
-	return true
 }
 
 // enter links who the shop has logged in, also when the visitor has hung up,
