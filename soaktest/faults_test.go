@@ -18,8 +18,11 @@ type fault struct {
 	begin, end func(*world)
 }
 
-// killed is the row of the table that says what comes of it.
-const killed = "a gateway is killed"
+// Rows of the table that say what comes of a fault.
+const (
+	killed       = "a gateway is killed"
+	databaseGone = "the database is gone"
+)
 
 func nothing(*world) {}
 
@@ -28,8 +31,8 @@ func faults() []fault {
 		{"Redis stopped", "Redis is gone, slow or frozen", func(w *world) { w.redis.Kill(); w.losses.Add(1) }, func(w *world) { w.redis.Restart(w.t) }},
 		{"Redis frozen", "Redis is gone, slow or frozen", func(w *world) { w.redis.Freeze() }, func(w *world) { w.redis.Thaw() }},
 		{"Redis emptied", "Redis is emptied, or fails over and forgets", func(w *world) { w.redis.Do(w.t, "FLUSHALL"); w.losses.Add(1) }, nothing},
-		{"database stopped", "the database is gone", func(w *world) { w.database.Kill() }, func(w *world) { w.database.Restart(w.t) }},
-		{"database frozen", "the database is gone", func(w *world) { w.database.Freeze() }, func(w *world) { w.database.Thaw() }},
+		{"database stopped", databaseGone, func(w *world) { w.database.Kill() }, func(w *world) { w.database.Restart(w.t) }},
+		{"database frozen", databaseGone, func(w *world) { w.database.Freeze() }, func(w *world) { w.database.Thaw() }},
 		{"WeChat frozen", "WeChat slow, down, or answering nonsense", func(w *world) { w.failWeChat(wechattest.Hang()) }, (*world).healWeChat},
 		{"WeChat down", "WeChat slow, down, or answering nonsense", func(w *world) { w.failWeChat(wechattest.BadGateway()) }, (*world).healWeChat},
 		{"receiver down", "a webhook is down, slow or refuses", func(w *world) { w.shop.deaf.Store(true) }, func(w *world) { w.shop.deaf.Store(false) }},

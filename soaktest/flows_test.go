@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,10 @@ func (d *device) met(t told) {
 		}
 		d.self = p.visitor
 	default:
-		if d.self = d.home.guests[t.ID]; d.self == nil {
+		switch d.self = d.home.guests[t.ID]; {
+		case d.self == nil && before != nil && slices.Contains(before.root().ids, t.ID):
+			d.self = before // by the id of whom he was proved to be
+		case d.self == nil:
 			d.self = &self{name: "guest " + t.ID}
 			d.home.guests[t.ID] = d.self
 		}

@@ -108,6 +108,10 @@ func (t *table) begin() (fault string, ended func()) {
 	return t.fault, t.underWay.Done
 }
 
+// databaseWait is how long a visitor waits for the database, after which it is
+// as good as gone.
+const databaseWait = 2 * time.Second
+
 // count takes an answer to a request that began during a fault, or ended during
 // one.
 func (t *table) count(d *device, c column, a answer) {
@@ -118,7 +122,10 @@ func (t *table) count(d *device, c column, a answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := cell{a.during, c}
-	if a.during == "" {
+	switch {
+	case (o == unavailable || o == nobody) && a.took >= databaseWait:
+		at.fault = databaseGone // on a machine that has too much to do
+	case a.during == "":
 		at.fault = t.fault
 	}
 	if t.seen[at] == nil {
