@@ -13,6 +13,7 @@ import (
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/sms"
+	"github.com/wxgate/wxgate/internal/span"
 	"github.com/wxgate/wxgate/internal/webhook"
 	"github.com/wxgate/wxgate/internal/wechat"
 )
@@ -189,6 +190,7 @@ type App struct {
 	mint     limit.Limit
 
 	senders []*webhook.Deliverer // of events, one for each webhook
+	tracer  *span.Tracer         // of what they send; nil: nobody sends
 
 	rings map[string]*assertion.Keyring // by algorithm, loaded; one for each that a site signs with
 

@@ -6,6 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/wxgate/wxgate/internal/gate"
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // Handler is the gate of one site: it recognises the visitor, asks for a login
@@ -148,6 +149,7 @@ type Handler struct {
 
 	options []byte // as configured, to be compared
 	site    *gate.Site
+	tracer  *span.Tracer // see App.tracer
 	ttl     time.Duration
 	maxAge  time.Duration
 

@@ -53,6 +53,7 @@ const (
 // gate of its site before it met an error: only that gate has seen what the
 // client sent.
 func (h *Handler) visit(r *http.Request) *gate.Visit {
+	h.tracer.Follow(r.Context())
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if v, ok := vars[visitVar].(*gate.Visit); ok {
 		return v

@@ -32,7 +32,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := loaded.(*App)
-	app.handlers = append(app.handlers, h)
+	app.handlers, h.tracer = append(app.handlers, h), app.tracer
 	if h.options, err = json.Marshal(h); err != nil {
 		return err
 	}

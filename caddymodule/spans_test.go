@@ -210,3 +210,67 @@ func TestOneTraceHoldsALoginAndItsCalls(t *testing.T) {
 		}
 	}
 }
+
+// TestADeliveryIsATraceOfItsOwn, linked to the request in which its event
+// happened; the receiver is told the trace, and the trace not the receiver's URL.
+func TestADeliveryIsATraceOfItsOwn(t *testing.T) {
+	traces := newCollector(t)
+	rg := newRig(t)
+	var followed sync.Map // traces that the receiver was told of
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		followed.Store(strings.Split(r.Header.Get("Traceparent")+"--", "-")[1], true)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(hook.Close)
+	rg.run(setup{
+		around: "tracing", site: "login /me/*",
+		app: "first_login wechat\nwebhook " + hook.URL + "/hush?token=hush {\nsecret " + hookSecret + "\n}",
+	})
+	d := rg.inWeChat(wechattest.Person{Name: "wang", Consent: wechattest.Accept})
+	d.get(d.beginLogin("/me/orders"))
+	const delivered = "wxgate_event_deliveries_total{outcome=delivered}"
+	rg.waitUntil("he is a member for the receiver", func() bool { return metricsNow(t)[delivered] >= 2 })
+	all := traces.stop()
+	login, _ := traceOf(t, all, "/wxgate/callback/"+testAppID)
+	batches := 0
+	for _, s := range all {
+		if strings.Contains(s.told(), "hush") {
+			t.Errorf("a span tells the receiver's URL: %s", s.told())
+		}
+		if s.attrs["messaging.operation.type"] == "send" {
+			batches++
+			oneDelivery(t, all, s, login)
+			if _, told := followed.Load(hex.EncodeToString(s.TraceId)); !told {
+				t.Errorf("the receiver was not told the trace %x", s.TraceId)
+			}
+		}
+	}
+	if batches == 0 {
+		t.Errorf("no delivery is traced: %v", all)
+	}
+}
+
+// oneDelivery looks at a batch of events that happened in one request.
+func oneDelivery(t *testing.T, all []spanned, batch, origin spanned) {
+	t.Helper()
+	var children []spanned
+	calls := 0
+	for _, s := range all {
+		if string(s.ParentSpanId) != string(batch.SpanId) {
+			continue
+		}
+		children = append(children, s)
+		if s.Name != "POST" {
+			continue
+		}
+		calls++
+		if len(s.Links) != 1 || string(s.Links[0].TraceId) != string(origin.TraceId) || string(s.Links[0].SpanId) != string(origin.SpanId) {
+			t.Errorf("a call is linked to %v, and not to %x, in which its event happened", s.Links, origin.TraceId)
+		}
+	}
+	mustHave(t, children, "POST", map[string]string{"http.response.status_code": "204", "server.address": "127.0.0.1"})
+	mustHave(t, children, "COMMIT", nil)
+	if len(batch.ParentSpanId) > 0 || batch.attrs["messaging.batch.message_count"] != fmt.Sprint(calls) || batch.Status.GetCode() == trace.Status_STATUS_CODE_ERROR {
+		t.Errorf("a delivery with %d calls: %s, of %x", calls, batch.told(), batch.ParentSpanId)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/span"
 	"github.com/wxgate/wxgate/internal/webhook"
 )
 
@@ -17,13 +18,16 @@ const (
 
 // newSenders prepares to deliver events.
 func (a *App) newSenders() error {
+	if len(a.Webhooks) > 0 {
+		a.tracer = new(span.Tracer)
+	}
 	seen := map[string]bool{}
 	for i, w := range a.Webhooks {
 		e, err := newEndpoint(w.URL, w.Secrets)
 		if err != nil {
 			return fmt.Errorf("wxgate: webhook number %d: %w", i+1, err)
 		}
-		s := webhook.NewDeliverer(webhook.DelivererConfig{Endpoint: e, Queue: a.shared.db, Logger: a.log, Observe: a.metrics.observeDelivery})
+		s := webhook.NewDeliverer(webhook.DelivererConfig{Endpoint: e, Queue: a.shared.db, Logger: a.log, Observe: a.metrics.observeDelivery, Tracer: a.tracer})
 		a.senders = append(a.senders, s)
 		r := s.Receiver()
 		if seen[r.ID] {

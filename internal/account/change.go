@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 // change is a transaction that changes accounts, with what it has to tell.
@@ -36,9 +38,11 @@ func (c *change) emit(typ EventType, subject string, data any) error {
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
-	err = c.exec(`INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?)`,
-		e.ID, string(typ), subject, millis(c.at), string(raw))
-	if err != nil {
+	query, args := `INSERT INTO wxgate_event (id, type, subject, time, data) VALUES (?, ?, ?, ?, ?)`, []any{e.ID, string(typ), subject, millis(c.at), string(raw)}
+	if origin := span.Origin(c.ctx); origin != "" { // the others need not pay for it
+		query, args = `INSERT INTO wxgate_event (id, type, subject, time, data, traceparent) VALUES (?, ?, ?, ?, ?, ?)`, append(args, origin)
+	}
+	if err := c.exec(query, args...); err != nil {
 		return fmt.Errorf("writing an event: %w", err)
 	}
 	c.events = append(c.events, e)

@@ -49,6 +49,7 @@ type Delivery struct {
 	FirstTried time.Time // zero: not yet
 	Due        time.Time // of the next attempt
 	Parked     time.Time // when it was given up; zero: it is not
+	Origin     string    // the span in which it happened (span.Origin); empty: nobody recorded it
 	Said       string    // how the last attempt ended, for people; at most 1024 bytes
 }
 
@@ -159,7 +160,7 @@ func pullEvents(ctx context.Context, tx *sql.Tx, t Taking) error {
 
 // readDeliveries reads what a clause selects of wxgate_delivery d.
 func readDeliveries(ctx context.Context, q querier, clause string, args ...any) ([]Delivery, error) {
-	rows, err := q.QueryContext(ctx, `SELECT d.seq, e.id, e.type, e.subject, e.time, e.data, d.attempts, d.first_tried, d.due, d.parked, d.said
+	rows, err := q.QueryContext(ctx, `SELECT d.seq, e.id, e.type, e.subject, e.time, e.data, d.attempts, d.first_tried, d.due, d.parked, d.said, coalesce(e.traceparent, '')
 		FROM wxgate_delivery d JOIN wxgate_event e ON e.seq = d.seq WHERE `+clause, args...)
 	if err != nil {
 		return nil, err
@@ -167,7 +168,7 @@ func readDeliveries(ctx context.Context, q querier, clause string, args ...any) 
 	return collect(rows, func(d *Delivery) error {
 		var at, tried, due, parked int64
 		var data string
-		err := rows.Scan(&d.Seq, &d.ID, &d.Type, &d.Subject, &at, &data, &d.Attempts, &tried, &due, &parked, &d.Said)
+		err := rows.Scan(&d.Seq, &d.ID, &d.Type, &d.Subject, &at, &data, &d.Attempts, &tried, &due, &parked, &d.Said, &d.Origin)
 		d.Time, d.Data = fromMillis(at), json.RawMessage(data)
 		d.FirstTried, d.Due, d.Parked = fromMillisOrNever(tried), fromMillisOrNever(due), fromMillisOrNever(parked)
 		return err

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -82,4 +83,29 @@ func TestWaitingToBeStoredWithOthersIsASpan(t *testing.T) {
 	}) {
 		t.Errorf("spans: %v", recorder.Ended())
 	}
+}
+
+// TestADeliveryKnowsTheRequestItComesOf, whether that was stored with others or
+// under locks; what nobody traced is of none.
+func TestADeliveryKnowsTheRequestItComesOf(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		db := open(t)
+		k := join(t, db, "receiver", "a")
+		link := func(ctx context.Context, openID string, want Want) {
+			_, err := db.Link(ctx, Rules{FirstLogin: FirstLoginWeChat}, Input{AppID: "wx1111111111111111", OpenID: openID, UnionID: "u" + openID, Want: want})
+			must(t, err)
+		}
+		ctx, root := sdktrace.NewTracerProvider().Tracer("test").Start(t.Context(), "request")
+		link(ctx, "traced", WantIdentify) // his guest's WeChat account
+		link(ctx, "traced", WantLogin)    // the member, and the merge
+		link(t.Context(), "alone", WantIdentify)
+		batch, _ := k.take(10)
+		var got []string
+		for _, d := range batch.Deliveries {
+			parent, _, _ := strings.Cut(strings.TrimPrefix(d.Origin, "00-"), "-")
+			got = append(got, string(d.Type)+" "+strings.Replace(parent, root.SpanContext().TraceID().String(), "in the trace", 1))
+		}
+		slices.Sort(got)
+		diff(t, "deliveries", []string{"identity.linked ", "identity.linked in the trace", "user.created in the trace", "user.merged in the trace"}, got)
+	})
 }

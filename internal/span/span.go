@@ -1,7 +1,8 @@
 // Package span tells a trace of the calls that are made for a request: of
 // WeChat, of a carrier of SMS, of the shop, of the database and of Redis. Each is
 // a child of the span that the context carries, as Caddy's tracing puts it there,
-// and follows OpenTelemetry's semantic conventions.
+// and follows OpenTelemetry's semantic conventions. What is sent in the
+// background is a trace of its own (Tracer).
 //
 // A span says only what comes from closed sets: never a parameter, a value, the
 // text of an error, or a URL, for all of these may hold codes, tokens, ids and
@@ -33,8 +34,13 @@ type Span struct{ span trace.Span }
 
 // start begins a child of the span in ctx, which is recorded.
 func start(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, Span) {
-	tracer := trace.SpanFromContext(ctx).TracerProvider().Tracer("github.com/wxgate/wxgate", trace.WithSchemaURL(semconv.SchemaURL))
-	ctx, s := tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
+	return begin(ctx, trace.SpanFromContext(ctx).TracerProvider(), name, trace.WithAttributes(attrs...))
+}
+
+// begin begins a span of a call that is made.
+func begin(ctx context.Context, provider trace.TracerProvider, name string, options ...trace.SpanStartOption) (context.Context, Span) {
+	tracer := provider.Tracer("github.com/wxgate/wxgate", trace.WithSchemaURL(semconv.SchemaURL))
+	ctx, s := tracer.Start(ctx, name, append(options, trace.WithSpanKind(trace.SpanKindClient))...)
 	return ctx, Span{s}
 }
 

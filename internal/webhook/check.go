@@ -48,5 +48,5 @@ func (d *Deliverer) Check(ctx context.Context) (c Checkup) {
 
 func (e *Endpoint) sendCheckup(ctx context.Context) (answered bool, err error) {
 	id := "checkup_" + rand.Text()
-	return e.sendEvent(ctx, account.Event{ID: id, Type: checkupType, Subject: id, Time: time.Now(), Data: map[string]string{}})
+	return e.sendEvent(ctx, account.Delivery{Event: account.Event{ID: id, Type: checkupType, Subject: id, Time: time.Now(), Data: map[string]string{}}})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/span"
 )
 
 const (
@@ -86,6 +87,7 @@ type DelivererConfig struct {
 	Queue    Queue
 	Logger   *slog.Logger
 	Observe  func(Outcome) // is told of each attempt
+	Tracer   *span.Tracer  // of each batch; nil: nobody traces
 }
 
 // Deliverer sends one receiver every event, at least once, and those of one
@@ -165,12 +167,8 @@ func (d *Deliverer) round(ctx context.Context) (wait time.Duration, err error) {
 	if err != nil || !batch.Taken {
 		return pollEvery, err
 	}
-	r := run{Deliverer: d, until: now.Add(startWithin)}
-	r.deliver(ctx, batch.Deliveries)
-	// What the receiver has taken is noted even if the gateway ends just now.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
-	defer cancel()
-	err = d.Queue.PutBack(ctx, t, r.delivered, r.failed)
+	r := &run{Deliverer: d, until: now.Add(startWithin)}
+	err = r.deliver(ctx, t, batch.Deliveries)
 	if len(batch.Deliveries) > 0 {
 		d.away = r.unanswered > 0 && !r.answered
 	}
@@ -202,9 +200,34 @@ type run struct {
 	unanswered int  // so many were not
 }
 
-// deliver sends what is about one subject one by one, in order, and several
+// deliver sends a batch and puts it back.
+func (r *run) deliver(ctx context.Context, t account.Taking, all []account.Delivery) error {
+	var told span.Span
+	if len(all) > 0 {
+		ctx, told = r.Tracer.Send(ctx, span.Sending{To: t.ReceiverID, Messages: len(all)})
+	}
+	r.send(ctx, all)
+	defer func() { told.End(string(r.worst())) }()
+	// What the receiver has taken is noted even if the gateway ends just now.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
+	defer cancel()
+	return r.Queue.PutBack(ctx, t, r.delivered, r.failed)
+}
+
+// worst is how the worst call ended; empty: all were delivered.
+func (r *run) worst() Outcome {
+	switch {
+	case r.unanswered > 0:
+		return Unanswered
+	case len(r.failed) > 0:
+		return Refused
+	}
+	return ""
+}
+
+// send sends what is about one subject one by one, in order, and several
 // subjects at once.
-func (r *run) deliver(ctx context.Context, all []account.Delivery) {
+func (r *run) send(ctx context.Context, all []account.Delivery) {
 	var subjects []string
 	bySubject := map[string][]account.Delivery{}
 	for _, d := range all {
@@ -248,7 +271,7 @@ func (r *run) goesOn(ctx context.Context) bool {
 // attempt sends an event once and says whether what follows it may be sent.
 func (r *run) attempt(ctx context.Context, d account.Delivery) bool {
 	began := time.Now()
-	answered, err := r.Endpoint.sendEvent(ctx, d.Event)
+	answered, err := r.Endpoint.sendEvent(ctx, d)
 	if err != nil && ctx.Err() != nil {
 		return false // broken off by us: no attempt
 	}

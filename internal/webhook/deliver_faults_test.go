@@ -114,7 +114,7 @@ func TestA2xxIsEnough(t *testing.T) {
 		_, _ = w.Write(bytes.Repeat([]byte("x"), 2*answerLimit))
 	})
 	for _, id := range []string{"long", "cut"} {
-		if answered, err := s.endpoint(t).sendEvent(t.Context(), account.Event{ID: id}); !answered || err != nil {
+		if answered, err := s.endpoint(t).sendEvent(t.Context(), account.Delivery{Event: account.Event{ID: id}}); !answered || err != nil {
 			t.Errorf("%s: %v, %v", id, answered, err)
 		}
 	}

@@ -41,8 +41,8 @@ const eventTimeout = 10 * time.Second
 
 // sendEvent sends an event once. answered is what post says of it, but for a
 // 500: a program that fails at one event is there, and may take the next.
-func (e *Endpoint) sendEvent(ctx context.Context, event account.Event) (answered bool, err error) {
-	m := message{id: event.ID, contentType: eventType, body: encode(NewCloudEvent(event)), within: eventTimeout, deaf: true}
+func (e *Endpoint) sendEvent(ctx context.Context, d account.Delivery) (answered bool, err error) {
+	m := message{id: d.ID, contentType: eventType, body: encode(NewCloudEvent(d.Event)), within: eventTimeout, deaf: true, origin: d.Origin}
 	_, answered, err = e.post(ctx, m)
 	if s := (*StatusError)(nil); errors.As(err, &s) && s.Status == http.StatusInternalServerError {
 		answered = true

@@ -115,6 +115,7 @@ type message struct {
 	body        []byte
 	within      time.Duration // all of the call; default: CallTimeout
 	deaf        bool          // a 2xx says all, whatever follows it
+	origin      string        // the span that it comes of (span.Origin), if that is not the one in the context
 }
 
 // post sends m and returns the body of a 2xx answer. answered says that the
@@ -128,6 +129,7 @@ func (e *Endpoint) post(ctx context.Context, m message) (body []byte, answered b
 		return nil, false, err
 	}
 	req, told := span.HTTP(req, "")
+	told.From(m.origin)
 	span.Propagate(req)
 	resp, err := e.client.Do(req)
 	if err != nil {
