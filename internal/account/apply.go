@@ -16,7 +16,7 @@ type applier struct {
 
 func (a *applier) apply() error {
 	for _, step := range []func() error{
-		a.nameNewUser, a.storeGuest, a.attachPhone, a.giveUnionID, a.storeIdentity, a.dropStandIn, a.storeVisitor,
+		a.nameNewUser, a.storeGuest, a.attachPhone, a.giveUnionID, a.storeIdentity, a.copyOwner, a.dropStandIn, a.storeVisitor,
 		a.merge, a.openConflict, a.closeMade, a.touch,
 	} {
 		if err := step(); err != nil {
@@ -116,11 +116,12 @@ func (a *applier) storeIdentity() error {
 	if !a.plan.linkRow {
 		return nil
 	}
-	args := []any{a.scope, a.unionID, millis(a.now), a.in.AppID, a.in.OpenID}
-	query := `INSERT INTO wxgate_identity (scope, unionid, created, appid, openid) VALUES (?, ?, ?, ?, ?)`
+	owner := a.unionIDUser()
+	args := []any{a.scope, a.unionID, owner, millis(a.now), a.in.AppID, a.in.OpenID}
+	query := `INSERT INTO wxgate_identity (scope, unionid, owner_id, created, appid, openid) VALUES (?, ?, nullif(?, ''), ?, ?, ?)`
 	if a.own != nil {
-		query = `UPDATE wxgate_identity SET scope = ?, unionid = ?, user_id = NULL WHERE appid = ? AND openid = ?`
-		args = []any{a.scope, a.unionID, a.in.AppID, a.in.OpenID}
+		query = `UPDATE wxgate_identity SET scope = ?, unionid = ?, owner_id = nullif(?, ''), user_id = NULL WHERE appid = ? AND openid = ?`
+		args = []any{a.scope, a.unionID, owner, a.in.AppID, a.in.OpenID}
 	}
 	if err := a.exec(query, args...); err != nil {
 		return fmt.Errorf("storing an identity: %w", err)
@@ -129,7 +130,22 @@ func (a *applier) storeIdentity() error {
 	if a.scope == "" {
 		linked.UnionID = a.unionID
 	}
-	return a.emit(EventIdentityLinked, a.unionIDUser(), linked)
+	return a.emit(EventIdentityLinked, owner, linked)
+}
+
+// copyOwner copies the unionid's user to the identities that are stored, where
+// he has changed, or where the openid's has no true copy.
+func (a *applier) copyOwner() error {
+	owner := a.unionIDUser()
+	untrue := a.own != nil && a.own.unionIDKey == a.unionIDKey && a.own.copied != owner
+	if a.owner == nil || a.owner.userID == owner && !untrue {
+		return nil
+	}
+	err := a.exec(`UPDATE wxgate_identity SET owner_id = nullif(?, '') WHERE scope = ? AND unionid = ?`, owner, a.scope, a.unionID)
+	if err != nil {
+		return fmt.Errorf("copying the user of a unionid: %w", err)
+	}
+	return nil
 }
 
 // unionIDUser is whose the unionid is now.

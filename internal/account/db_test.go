@@ -50,7 +50,7 @@ func TestOpenSaysWhatToMend(t *testing.T) {
 		{"no directory", filepath.Join(dir, "missing", "a.db"), filepath.Join(dir, "missing") + " does not exist"},
 		{"a directory", dir, "is a directory"},
 		{"not a database", write("text.db", []byte(strings.Repeat("this is a text file\n", 100))), "not a SQLite database"},
-		{"a newer schema", ours, fmt.Sprint("schema has version 99 and this program knows ", presentVersion(t, "sqlite"))},
+		{"a newer schema", ours, fmt.Sprint("schema has version 99 and this program knows ", presentVersion(t, sqliteDialect()))},
 		{"read-only", write("readonly.db", image), "cannot be written"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

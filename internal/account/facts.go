@@ -68,6 +68,7 @@ type owner struct{ userID string } // empty: nobody yet
 type row struct {
 	unionIDKey
 	userID string // of an imported row; else the unionid's
+	copied string // what the row itself says of the unionid's user
 }
 
 // facts is everything that the tables look at.
@@ -151,16 +152,17 @@ type names struct {
 }
 
 const namesSQL = `
-SELECT 'own' AS what, i.scope AS a, coalesce(i.unionid, '') AS b, coalesce(i.user_id, n.user_id, '') AS c
+SELECT 'own' AS what, i.scope AS a, coalesce(i.unionid, '') AS b, coalesce(i.user_id, n.user_id, '') AS c,
+	coalesce(i.owner_id, '') AS d
 FROM wxgate_identity i LEFT JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid WHERE i.appid = ? AND i.openid = ?
-UNION ALL SELECT 'other', openid, '', '' FROM wxgate_identity WHERE scope = '' AND unionid = ? AND appid = ? AND openid <> ?
-UNION ALL SELECT 'owner', coalesce(user_id, ''), '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
-UNION ALL SELECT 'sealed', coalesce(user_id, ''), '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
-UNION ALL SELECT 'visitor', guest_id, '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
-UNION ALL SELECT 'session', n.user_id, '', '' FROM wxgate_identity i JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
+UNION ALL SELECT 'other', openid, '', '', '' FROM wxgate_identity WHERE scope = '' AND unionid = ? AND appid = ? AND openid <> ?
+UNION ALL SELECT 'owner', coalesce(user_id, ''), '', '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
+UNION ALL SELECT 'sealed', coalesce(user_id, ''), '', '', '' FROM wxgate_unionid WHERE scope = ? AND unionid = ?
+UNION ALL SELECT 'visitor', guest_id, '', '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
+UNION ALL SELECT 'session', n.user_id, '', '', '' FROM wxgate_identity i JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
 	WHERE i.appid = ? AND i.openid = ? AND n.user_id IS NOT NULL
-UNION ALL SELECT 'session', guest_id, '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
-UNION ALL SELECT 'phone', id, '', '' FROM wxgate_user WHERE phone_key = ?`
+UNION ALL SELECT 'session', guest_id, '', '', '' FROM wxgate_visitor WHERE appid = ? AND openid = ?
+UNION ALL SELECT 'phone', id, '', '', '' FROM wxgate_user WHERE phone_key = ?`
 
 func (f *facts) readNames(ctx context.Context, q querier) (n names, err error) {
 	in := f.in
@@ -179,13 +181,13 @@ func (f *facts) readNames(ctx context.Context, q querier) (n names, err error) {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var what, a, b, c string
-		if err := rows.Scan(&what, &a, &b, &c); err != nil {
+		var what, a, b, c, d string
+		if err := rows.Scan(&what, &a, &b, &c, &d); err != nil {
 			return n, err
 		}
 		switch what {
 		case "own":
-			f.own = &row{unionIDKey{a, b}, c}
+			f.own = &row{unionIDKey{a, b}, c, d}
 		case "other":
 			f.other = a
 		case "owner":

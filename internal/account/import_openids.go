@@ -162,17 +162,17 @@ func (b *batch) insertOpenIDs(rows []*openIDRow) error {
 		}
 		switch {
 		case r.unionID != "":
-			identities = append(identities, r.appID, r.openID, r.scope, r.unionID, nil, r.linked)
+			identities = append(identities, r.appID, r.openID, r.scope, r.unionID, orNull(r.userID), nil, r.linked)
 		case r.kind == Guest:
 			visitors = append(visitors, r.appID, r.openID, r.userID, r.linked)
 		default:
-			identities = append(identities, r.appID, r.openID, "", nil, r.userID, r.linked)
+			identities = append(identities, r.appID, r.openID, "", nil, nil, r.userID, r.linked)
 		}
 	}
 	if err := b.insert("wxgate_unionid (scope, unionid, user_id, apart)", 4, unionIDs); err != nil {
 		return err
 	}
-	if err := b.insert("wxgate_identity (appid, openid, scope, unionid, user_id, created)", 6, identities); err != nil {
+	if err := b.insert("wxgate_identity (appid, openid, scope, unionid, owner_id, user_id, created)", 7, identities); err != nil {
 		return err
 	}
 	return b.insert("wxgate_visitor (appid, openid, guest_id, created)", 4, visitors)

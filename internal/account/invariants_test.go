@@ -132,6 +132,19 @@ func readUntold(t testing.TB, db querier) (what []string) {
 	return what
 }
 
+// readUntrue says which identities have another user copied than their unionid's.
+func readUntrue(t testing.TB, db querier) (what []string) {
+	eachRow(t, db, `SELECT i.appid, i.openid, coalesce(i.owner_id, ''), coalesce(n.user_id, '') FROM wxgate_identity i
+		LEFT JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
+		WHERE coalesce(i.owner_id, '') <> coalesce(n.user_id, '')`, func(scan func(...any)) {
+		var at modelOpenID
+		var copied, owner string
+		scan(&at.appID, &at.openID, &copied, &owner)
+		what = append(what, fmt.Sprintf("%v has a copy of %q and is of %q", at, copied, owner))
+	})
+	return what
+}
+
 // checkInvariants holds after every change, whatever came before.
 func checkInvariants(t testing.TB, db *DB) {
 	t.Helper()

@@ -8,21 +8,19 @@ import (
 	"time"
 )
 
-// knownSQL returns all in one column, a line each: with SQLite a row's columns
-// cost more than its lookup. No id has a line break in it, but for a unionid
-// that WeChat might think of.
+// knownSQL returns all in one column, a line each: a row's columns cost more
+// than its lookup. No id has a line break in it, but for a unionid that WeChat
+// might think of.
+//
+// It does not look at the unionid's row. A user who has a unionid loses it only
+// when he is merged, or with the identities themselves, so the copy of his id
+// is right unless he was merged; then, or where there is none, readFacts knows.
 const knownSQL = `
-SELECT u.created || '
-' || u.last_seen || '
-' || coalesce(u.sessions_from, 0) || '
-' || u.kind || '
-' || u.id || '
-' || i.scope || '
-' || i.unionid
+SELECT concat_ws('
+', u.created, u.last_seen, coalesce(u.sessions_from, 0), u.kind, u.id, i.scope, i.unionid)
 FROM wxgate_identity i
-JOIN wxgate_unionid n ON n.scope = i.scope AND n.unionid = i.unionid
-JOIN wxgate_user u ON u.id = n.user_id
-WHERE i.appid = ? AND i.openid = ?`
+JOIN wxgate_user u ON u.id = i.owner_id
+WHERE i.appid = ? AND i.openid = ? AND u.merged_into IS NULL`
 
 // arrivedSQL is knownSQL for a visitor who arrives. The answer is empty where he
 // is not known but something is stored of him, and NULL where nothing is.
@@ -69,7 +67,7 @@ func known(c call, found string) (*facts, error) {
 		return nil, nil
 	}
 	u := &user{id: lines[4], kind: Kind(lines[3]), stored: true}
-	own := row{unionIDKey{lines[5], lines[6]}, u.id}
+	own := row{unionIDKey{lines[5], lines[6]}, u.id, u.id}
 	if c.in.UnionID != "" && own.unionIDKey != (unionIDKey{"", c.in.UnionID}) || c.in.UserID != "" && c.in.UserID != u.id {
 		return nil, nil
 	}

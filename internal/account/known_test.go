@@ -54,7 +54,7 @@ func TestAUnionIDWithALineBreakIsKnownAsItIs(t *testing.T) {
 		w := newWorldOn(t, open, Rules{}, "member U1")
 		const unionID = "X\nY\n"
 		w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES ('', ?, 'U1')`, unionID)
-		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES ('oa', 'x', '', ?, 0)`, unionID)
+		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, owner_id, created) VALUES ('oa', 'x', '', ?, 'U1', 0)`, unionID)
 		f, err := w.db.readKnown(t.Context(), call{in: at("oa", "x")})
 		must(t, err)
 		if f.unionIDKey != (unionIDKey{"", unionID}) || f.ownerOf.id != "U1" {

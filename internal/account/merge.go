@@ -142,6 +142,14 @@ func (c *change) mergeMembers(rules Rules, p mergePlan, by By) error {
 	if err != nil {
 		return fmt.Errorf("moving unionids: %w", err)
 	}
+	for _, r := range p.from.rows {
+		if r.UnionID == "" {
+			continue
+		}
+		if err := c.exec(`UPDATE wxgate_identity SET owner_id = ? WHERE appid = ? AND openid = ?`, to.id, r.AppID, r.OpenID); err != nil {
+			return fmt.Errorf("moving identities: %w", err)
+		}
+	}
 	if err := c.exec(`UPDATE wxgate_identity SET user_id = ? WHERE user_id = ?`, to.id, from.id); err != nil {
 		return fmt.Errorf("moving imported identities: %w", err)
 	}

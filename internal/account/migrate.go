@@ -28,19 +28,12 @@ const schemaTable = "wxgate_schema"
 // do. On MySQL, which commits each statement, it must not fail then, so that it
 // can go on where a process has died.
 func migrate(ctx context.Context, d dialect, pool *sql.DB) error {
-	dir, err := fs.Sub(migrations, "migrations/"+d.name)
-	if err != nil {
-		return err
-	}
-	options := []goose.ProviderOption{goose.WithTableName(schemaTable)}
-	if d.lockSchema != "" {
-		options = append(options, goose.WithSessionLocker(sessionLock{d.lockSchema, d.unlockSchema}))
-	}
 	var provider *goose.Provider
+	var err error
 	for attempt := 1; ; attempt++ {
 		// A provider remembers what it has tried, and would then complain of
 		// something else.
-		if provider, err = goose.NewProvider(d.goose, pool, dir, options...); err != nil {
+		if provider, err = newMigrator(d, pool); err != nil {
 			return err
 		}
 		_, err = provider.Up(ctx)
@@ -61,6 +54,19 @@ func migrate(ctx context.Context, d dialect, pool *sql.DB) error {
 		return fmt.Errorf("its schema has version %d and this program knows %d: it was used by a newer version", version, known)
 	}
 	return err
+}
+
+// newMigrator returns what runs the migrations of a dialect.
+func newMigrator(d dialect, pool *sql.DB) (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations/"+d.name)
+	if err != nil {
+		return nil, err
+	}
+	options := []goose.ProviderOption{goose.WithTableName(schemaTable), goose.WithGoMigrations(ownersMigration(d))}
+	if d.lockSchema != "" {
+		options = append(options, goose.WithSessionLocker(sessionLock{d.lockSchema, d.unlockSchema}))
+	}
+	return goose.NewProvider(d.goose, pool, dir, options...)
 }
 
 // tables returns all tables, without their prefix, each with one of its columns.

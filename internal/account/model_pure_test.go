@@ -24,7 +24,7 @@ func (m *model) facts(in Input) *facts {
 	}
 	var n names
 	if r, known := m.rows[at]; known {
-		f.own = &row{unionIDKey(r.union), r.user}
+		f.own = &row{unionIDKey: unionIDKey(r.union), userID: r.user}
 		if !r.imported() {
 			f.own.userID = m.owners[r.union]
 		}

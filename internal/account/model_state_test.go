@@ -9,15 +9,15 @@ import (
 )
 
 // loadModel reads all accounts of a database, as they are at one moment, into a
-// model, and what their events do not tell. Of phones only those are known by
-// their number that are given.
+// model, and what their events do not tell and their copies tell wrongly. Of
+// phones only those are known by their number that are given.
 func loadModel(t testing.TB, db *DB, phones ...Phone) (m *model, untold []string) {
 	t.Helper()
 	tx, err := db.read.BeginTx(context.Background(), &db.reads)
 	must(t, err)
 	defer func() { must(t, tx.Rollback()) }()
 	m = loadAccounts(t, tx, phoneNumbers(t, db, phones))
-	return m, readUntold(t, tx)
+	return m, append(readUntold(t, tx), readUntrue(t, tx)...)
 }
 
 // phoneNumbers are numbers by their keys.
@@ -120,8 +120,8 @@ func storeModel(t testing.TB, db *DB, m *model) {
 		exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, apart) VALUES (?, ?, ?, ?)`, union.scope, union.unionID, text(owner), m.rules.apart(union.unionID))
 	}
 	for at, r := range m.rows {
-		exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, user_id, created) VALUES (?, ?, ?, ?, ?, 0)`,
-			at.appID, at.openID, r.union.scope, text(r.union.unionID), text(r.user))
+		exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, owner_id, user_id, created) VALUES (?, ?, ?, ?, ?, ?, 0)`,
+			at.appID, at.openID, r.union.scope, text(r.union.unionID), text(m.owners[r.union]), text(r.user))
 	}
 	for at, guest := range m.visitors {
 		exec(`INSERT INTO wxgate_visitor (appid, openid, guest_id, created) VALUES (?, ?, ?, 0)`, at.appID, at.openID, guest)

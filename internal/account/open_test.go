@@ -157,7 +157,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 		db := openURL(t, url)
 		_, err := db.write.Exec(`INSERT INTO wxgate_schema (version_id, is_applied) VALUES (99, ?)`, true)
 		must(t, err)
-		want := fmt.Sprint("schema has version 99 and this program knows ", presentVersion(t, "sqlite"))
+		want := fmt.Sprint("schema has version 99 and this program knows ", presentVersion(t, sqliteDialect()))
 		if _, err := Open(t.Context(), Config{URL: url}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v", err)
 		}
@@ -183,7 +183,7 @@ func TestManyOpenersOfANewDatabase(t *testing.T) {
 			}
 		}
 		want := []string{"0"} // of goose's own
-		for n := range presentVersion(t, "sqlite") {
+		for n := range presentVersion(t, sqliteDialect()) {
 			want = append(want, fmt.Sprint(n+1))
 		}
 		diff(t, "versions applied", want, linesOf(t, dbs[0], `SELECT version_id FROM wxgate_schema ORDER BY id`))

@@ -135,7 +135,7 @@ func (c *change) rebind(appID, after string) (last string, err error) {
 		return "", fmt.Errorf("removing identities: %w", err)
 	}
 	err = c.execIn(`UPDATE wxgate_identity SET user_id = (SELECT n.user_id FROM wxgate_unionid n
-		WHERE n.scope = '' AND n.unionid = wxgate_identity.unionid), unionid = NULL WHERE appid = ? AND openid`, appID, members)
+		WHERE n.scope = '' AND n.unionid = wxgate_identity.unionid), unionid = NULL, owner_id = NULL WHERE appid = ? AND openid`, appID, members)
 	if err != nil {
 		return "", fmt.Errorf("making imported rows: %w", err)
 	}

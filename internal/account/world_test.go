@@ -111,7 +111,7 @@ func (w *world) given(line string) {
 		if len(w.lines(`SELECT unionid FROM wxgate_unionid WHERE scope = ? AND unionid = ?`, scope, f[3])) == 0 {
 			w.exec(`INSERT INTO wxgate_unionid (scope, unionid, user_id, apart) VALUES (?, ?, ?, ?)`, scope, f[3], owner, w.rules.apart(f[3]))
 		}
-		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES (?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3])
+		w.exec(`INSERT INTO wxgate_identity (appid, openid, scope, unionid, owner_id, created) VALUES (?, ?, ?, ?, ?, 0)`, f[1], f[2], scope, f[3], owner)
 	case "one_to_one":
 		w.rules.Linking = ""
 	case "phone":

@@ -170,12 +170,12 @@ func (p *place) fill(ctx context.Context, pool *sql.DB, people int) error {
 				id, openID, unionID := strconv.Itoa(i+1), wechatID("o", i), wechatID("u", i)
 				users = append(users, "('"+id+"','member',"+now+","+now+")")
 				unionIDs = append(unionIDs, "('','"+unionID+"','"+id+"')")
-				identities = append(identities, "('"+appID+"','"+openID+"','','"+unionID+"',"+now+")")
+				identities = append(identities, "('"+appID+"','"+openID+"','','"+unionID+"','"+id+"',"+now+")")
 			}
 			for _, query := range []string{
 				"INSERT INTO wxgate_user (id, kind, created, last_seen) VALUES " + strings.Join(users, ","),
 				"INSERT INTO wxgate_unionid (scope, unionid, user_id) VALUES " + strings.Join(unionIDs, ","),
-				"INSERT INTO wxgate_identity (appid, openid, scope, unionid, created) VALUES " + strings.Join(identities, ","),
+				"INSERT INTO wxgate_identity (appid, openid, scope, unionid, owner_id, created) VALUES " + strings.Join(identities, ","),
 			} {
 				if _, err := tx.ExecContext(ctx, query); err != nil {
 					return err
