@@ -353,7 +353,12 @@ func TestCodeIsOfOneUseThoughItsResultIsLost(t *testing.T) {
 	}
 }
 
-// forgetful is a store that takes nothing in.
+// forgetful is a store that takes no code in.
 type forgetful struct{ session.Store }
 
-func (forgetful) Put(context.Context, string, []byte, time.Duration) error { return errDown }
+func (s forgetful) Add(ctx context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
+	if strings.HasPrefix(key, "code:") {
+		return false, errDown
+	}
+	return s.Store.Add(ctx, key, value, ttl)
+}

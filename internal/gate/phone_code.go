@@ -66,19 +66,26 @@ func (s *Site) newCode(ctx context.Context, v *Visit, slot codeSlot) (string, er
 		return "", err
 	}
 	c := liveCode{ID: rand.Text(), Code: fmt.Sprintf("%0*d", codeDigits, n), Expires: v.now.Add(codeLife).Unix()}
-	return c.Code, s.putCode(ctx, v, slot, c)
+	return c.Code, s.Store.Put(ctx, slot.key(), s.sealCode(c), codeLife)
 }
 
-func (s *Site) putCode(ctx context.Context, v *Visit, slot codeSlot, c liveCode) error {
-	raw, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a struct of strings and a number
-	}
+// putBack keeps what has become of a code that was taken, unless a newer one has
+// been sent meanwhile, which stays.
+func (s *Site) putBack(ctx context.Context, v *Visit, slot codeSlot, c liveCode) error {
 	left := time.Unix(c.Expires, 0).Sub(v.now)
 	if left <= 0 {
 		return nil
 	}
-	return s.Store.Put(ctx, slot.key(), []byte(s.Keys.Seal(session.TypeCode, raw)), left)
+	_, err := s.Store.Add(ctx, slot.key(), s.sealCode(c), left)
+	return err
+}
+
+func (s *Site) sealCode(c liveCode) []byte {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // a struct of strings and a number
+	}
+	return []byte(s.Keys.Seal(session.TypeCode, raw))
 }
 
 // openCode is not ok with what this version, or this secret, has not sealed.

@@ -212,6 +212,35 @@ func TestCodeIsNotUsedUpWhileTheShopIsOutOfReach(t *testing.T) {
 	}
 }
 
+// Nor does a proof that takes its time end another code, which was sent
+// meanwhile because the limits were forgotten.
+func TestLateProofLeavesTheNewerCode(t *testing.T) {
+	for name, down := range map[string]error{"which succeeds": nil, "which fails": errors.New("the shop is down")} {
+		t.Run(name, func(t *testing.T) {
+			var askAgain func()
+			rg := newPhoneRig(t, func(c *Config) {
+				c.Account.MakeUserID = func(context.Context, account.Newcomer) (string, error) {
+					askAgain()
+					return "shop-1", down
+				}
+			})
+			b := rg.visitor()
+			b.askCode(liPhone)
+			first := rg.inbox.last(t).Code
+			hasty := b.sameAs()
+			askAgain = func() {
+				rg.wait()
+				hasty.askCode(liPhone)
+				askAgain = func() { down = nil }
+			}
+			b.prove(liPhone, first)
+			if newer := rg.inbox.last(t).Code; rg.inbox.count() != 2 || problemOf(hasty.prove(liPhone, newer)) == "code_wrong" {
+				t.Errorf("of %d codes the newer one is wrong", rg.inbox.count())
+			}
+		})
+	}
+}
+
 // So does a database that is, however often he tries meanwhile.
 func TestCodeIsNotUsedUpWhileTheDatabaseIsDown(t *testing.T) {
 	rg := newPhoneRig(t)

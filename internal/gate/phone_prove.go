@@ -169,7 +169,7 @@ func (s *Site) prove(ctx context.Context, v *Visit, a phoneRequest) proved {
 	default:
 		return done
 	}
-	if err := s.putCode(ctx, v, a.slot, c); err != nil {
+	if err := s.putBack(ctx, v, a.slot, c); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.ErrorContext(ctx, "keeping the result of a code", "store", "session", "error", err)
 	}
