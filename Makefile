@@ -57,7 +57,7 @@ run: build ## Run the gateway with a sandbox WeChat and a small shop; Ctrl-C end
 	@bin/wxgate-sandbox run --gateway bin/wxgate --caddyfile Caddyfile
 
 .PHONY: test
-test: deps format vet lint race browser sdk fuzz ## Install what the tests need, then check and test everything
+test: deps format vet lint race soak browser sdk fuzz ## Install what the tests need, then check and test everything
 	@echo "== all passed"
 
 .PHONY: bench
@@ -116,6 +116,7 @@ lint:
 	@echo "== staticcheck"
 	@$(STATICCHECK) ./...
 
+# The soak comes by itself: it watches what people see within seconds.
 .PHONY: race
 race:
 	@echo "== go test -race"
@@ -154,7 +155,8 @@ screenshots: ## Take the pictures of docs/screenshots again
 
 .PHONY: soak
 soak: deps ## Let simulated people live with three gateways and faults, each once; FOR=1h goes on for an hour
-	go test -timeout 0 -v ./soaktest -args -for $(or $(FOR),1s)
+	@echo "== people live with three gateways and faults; some minutes"
+	@go test -count=1 -timeout 0 -v ./soaktest -args -for $(or $(FOR),1s)
 
 # One fuzz target runs at a time: go test takes no more than one.
 .PHONY: fuzz

@@ -4,7 +4,7 @@
 // the shop's orders at the end, and what they saw meanwhile has to be what
 // docs/operations.md says.
 //
-//	make soak                          each fault once, some minutes; make test leaves it out
+//	make soak                          each fault once, some minutes; make test does it, too
 //	make soak FOR=1h                   an hour
 //	go test ./soaktest -args -seed 7   the choices of another run
 package soaktest
