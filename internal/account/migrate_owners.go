@@ -8,8 +8,8 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// ownersVersion is that of the migration that fills what 00004_owners.sql adds.
-const ownersVersion = 5
+// ownersVersion is that of the migration that fills what 00005_owners.sql adds.
+const ownersVersion = 6
 
 // ownersBatch is how many identities a statement fills: so few that it ends
 // long before a server or its driver loses patience.

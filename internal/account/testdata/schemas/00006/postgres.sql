@@ -52,7 +52,8 @@ CREATE TABLE public.wxgate_event (
     type text NOT NULL COLLATE pg_catalog."C",
     subject text NOT NULL COLLATE pg_catalog."C",
     "time" bigint NOT NULL,
-    data text NOT NULL
+    data text NOT NULL,
+    traceparent text
 );
 CREATE TABLE public.wxgate_event_head (
     id integer NOT NULL,
@@ -183,29 +184,29 @@ CREATE TABLE public.wxgate_visitor (
     CONSTRAINT wxgate_visitor_appid_check CHECK ((octet_length(appid) <= 64)),
     CONSTRAINT wxgate_visitor_openid_check CHECK ((octet_length(openid) <= 64))
 );
-INSERT INTO public.wxgate_assertion_key VALUES ('k', 'ES256', 'sealed', 1700000000000, 1700000000000, 4950984373638);
-INSERT INTO public.wxgate_conflict VALUES ('NJQEP7OILSP56DWMQWH6UTFG6K', 'wechat_bound_to_other_user', 'U1
+INSERT INTO public.wxgate_assertion_key VALUES ('k', 'ES256', 'sealed', 1700000000000, 1700000000000, 4950987104976);
+INSERT INTO public.wxgate_conflict VALUES ('Y5RDU2DQTKS7PM45FI57E5CGAM', 'wechat_bound_to_other_user', 'U1
 Y
 U2', 'unionid
 U1
 Y', 'wechat_bound_to_other_user
 U1
 Y
-U2', 'oa', 'y', 1795310773651, NULL);
-INSERT INTO public.wxgate_data_key VALUES (1, 'first:79b2000a8bb67ded5299e7add49691c76aca8d04e360f17a9654d4687d0e2d3f', 1795310773618);
-INSERT INTO public.wxgate_delivery VALUES ('receiver', 1, 'U1', 7, 1795310773669, 1795314373669, 1795310773669, 'gone');
-INSERT INTO public.wxgate_delivery VALUES ('receiver', 2, 'NJQEP7OILSP56DWMQWH6UTFG6K', 7, 1795310773669, 1795314373669, 1795310773669, 'gone');
-INSERT INTO public.wxgate_delivery VALUES ('receiver', 3, '1000000000', 7, 1795310773669, 1795314373669, 1795310773669, 'gone');
-INSERT INTO public.wxgate_delivery VALUES ('receiver', 4, '1000000000', 7, 1795310773669, 1795314373669, 1795310773669, 'gone');
-INSERT INTO public.wxgate_delivery VALUES ('receiver', 5, '1000000001', 7, 1795310773669, 1795314373669, 1795310773669, 'gone');
-INSERT INTO public.wxgate_delivery VALUES ('receiver', 6, 'U9', 7, 1795310773669, 1795314373669, 1795310773669, 'gone');
-INSERT INTO public.wxgate_event VALUES (1, 1, 'given V2', 'user.merged', 'U1', 1, '{"from":"V2","reason":"operator","aliases":["V2"]}');
-INSERT INTO public.wxgate_event VALUES (2, 2, '3W7ANLQ44VEEAGZ3QIZNAFOBXG', 'conflict.opened', 'NJQEP7OILSP56DWMQWH6UTFG6K', 1795310773651, '{"id":"NJQEP7OILSP56DWMQWH6UTFG6K","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
-INSERT INTO public.wxgate_event VALUES (3, 3, 'GVWJN3VZTONZ5H5FXQE6O7UPJW', 'user.created', '1000000000', 1795310773662, '{}');
-INSERT INTO public.wxgate_event VALUES (4, 4, '53GBEFYI5ZIL3SMF746SNLPHX5', 'identity.linked', '1000000000', 1795310773662, '{"appid":"oa","openid":"new","unionid":"NEW"}');
-INSERT INTO public.wxgate_event VALUES (5, 5, '6ELYFQMHQ3V3EHWQ7UMMOHE267', 'identity.linked', '1000000001', 1795310773672, '{"appid":"oa","openid":"told","unionid":"TOLD"}');
-INSERT INTO public.wxgate_event VALUES (6, 6, 'UCPP3XIYJ53TGWHAEGFPQUIZOQ', 'user.created', 'U9', 1795310773674, '{"n":9}');
-INSERT INTO public.wxgate_event VALUES (7, NULL, '532TVEBBSG7A34J4RZT2TADZOO', 'identity.linked', '1000000002', 1795310773680, '{"appid":"oa","openid":"asked","unionid":"ASKED"}');
+U2', 'oa', 'y', 1795313505000, NULL);
+INSERT INTO public.wxgate_data_key VALUES (1, 'first:7377db57d188952e0e1841a3d908d8d93fa988de3755a014b3e66c5e453417f6', 1795313504795);
+INSERT INTO public.wxgate_delivery VALUES ('receiver', 1, 'U1', 7, 1795313505021, 1795317105021, 1795313505021, 'gone');
+INSERT INTO public.wxgate_delivery VALUES ('receiver', 2, 'Y5RDU2DQTKS7PM45FI57E5CGAM', 7, 1795313505021, 1795317105021, 1795313505021, 'gone');
+INSERT INTO public.wxgate_delivery VALUES ('receiver', 3, '1000000000', 7, 1795313505021, 1795317105021, 1795313505021, 'gone');
+INSERT INTO public.wxgate_delivery VALUES ('receiver', 4, '1000000000', 7, 1795313505021, 1795317105021, 1795313505021, 'gone');
+INSERT INTO public.wxgate_delivery VALUES ('receiver', 5, '1000000001', 7, 1795313505021, 1795317105021, 1795313505021, 'gone');
+INSERT INTO public.wxgate_delivery VALUES ('receiver', 6, 'U9', 7, 1795313505021, 1795317105021, 1795313505021, 'gone');
+INSERT INTO public.wxgate_event VALUES (1, 1, 'given V2', 'user.merged', 'U1', 1, '{"from":"V2","reason":"operator","aliases":["V2"]}', NULL);
+INSERT INTO public.wxgate_event VALUES (2, 2, 'HCLHCFY2X5CKK5VCFIPJRBH4FA', 'conflict.opened', 'Y5RDU2DQTKS7PM45FI57E5CGAM', 1795313505000, '{"id":"Y5RDU2DQTKS7PM45FI57E5CGAM","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}', NULL);
+INSERT INTO public.wxgate_event VALUES (3, 3, 'M7KGFIJDH5CHJDSYNZZQWBJMXQ', 'user.created', '1000000000', 1795313505015, '{}', NULL);
+INSERT INTO public.wxgate_event VALUES (4, 4, 'CGDHRICE4PLYLJGXV5PSJJRPRE', 'identity.linked', '1000000000', 1795313505015, '{"appid":"oa","openid":"new","unionid":"NEW"}', NULL);
+INSERT INTO public.wxgate_event VALUES (5, 5, '244AE73QATKQD6FQVJ7FIRFQCY', 'identity.linked', '1000000001', 1795313505023, '{"appid":"oa","openid":"told","unionid":"TOLD"}', NULL);
+INSERT INTO public.wxgate_event VALUES (6, 6, 'ZLCCMK27SELYJ56NS7452452TC', 'user.created', 'U9', 1795313505025, '{"n":9}', NULL);
+INSERT INTO public.wxgate_event VALUES (7, NULL, 'OFFH6ELWVSEGV5QWD3MLZKJNBK', 'identity.linked', '1000000002', 1795313505032, '{"appid":"oa","openid":"asked","unionid":"ASKED"}', NULL);
 INSERT INTO public.wxgate_event_head VALUES (1, 6, 0);
 INSERT INTO public.wxgate_event_settled VALUES (1, 0);
 INSERT INTO public.wxgate_id_block VALUES (0, 0);
@@ -214,40 +215,41 @@ INSERT INTO public.wxgate_identity VALUES ('oa', 'x', '', 'X', NULL, 0, 'U1');
 INSERT INTO public.wxgate_identity VALUES ('mp', 's', 'mp', 's', NULL, 0, 'U1');
 INSERT INTO public.wxgate_identity VALUES ('old', 'i', '', NULL, 'U1', 0, NULL);
 INSERT INTO public.wxgate_identity VALUES ('oa', 'y', '', 'Y', NULL, 0, 'U2');
-INSERT INTO public.wxgate_identity VALUES ('oa', 'new', '', 'NEW', NULL, 1795310773662, '1000000000');
-INSERT INTO public.wxgate_identity VALUES ('oa', 'told', '', 'TOLD', NULL, 1795310773672, '1000000001');
-INSERT INTO public.wxgate_identity VALUES ('oa', 'asked', '', 'ASKED', NULL, 1795310773680, '1000000002');
-INSERT INTO public.wxgate_invalidation VALUES (1, NULL, 's', 1795310773666);
-INSERT INTO public.wxgate_invalidation VALUES (2, 'U2', NULL, 1795310773667);
-INSERT INTO public.wxgate_newcomer VALUES ('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e', 'WC3WLROTO47HO7UA2UAZKHIO4T', 1795310773679);
-INSERT INTO public.wxgate_operation VALUES ('K4UEAM2HCPUDFLVEJFXA6X6V5T', 1795310773667, 'revoke', 'U2', 'ticket 12', 'wang', '{}');
-INSERT INTO public.wxgate_profile VALUES ('oa', 'x', 'li', '', 1795310773681);
-INSERT INTO public.wxgate_receiver VALUES ('receiver', 'https://receiver', 6, 'a', 0, 1795310773669);
-INSERT INTO public.wxgate_revocation VALUES ('s', 1795310763666, 4950984373638);
-INSERT INTO public.wxgate_schema VALUES (1, 0, true, '2026-11-22 01:26:13.481675');
-INSERT INTO public.wxgate_schema VALUES (2, 1, true, '2026-11-22 01:26:13.487542');
-INSERT INTO public.wxgate_schema VALUES (3, 2, true, '2026-11-22 01:26:13.540873');
-INSERT INTO public.wxgate_schema VALUES (4, 3, true, '2026-11-22 01:26:13.552267');
-INSERT INTO public.wxgate_schema VALUES (5, 4, true, '2026-11-22 01:26:13.554749');
-INSERT INTO public.wxgate_schema VALUES (6, 5, true, '2026-11-22 01:26:13.59064');
+INSERT INTO public.wxgate_identity VALUES ('oa', 'new', '', 'NEW', NULL, 1795313505015, '1000000000');
+INSERT INTO public.wxgate_identity VALUES ('oa', 'told', '', 'TOLD', NULL, 1795313505023, '1000000001');
+INSERT INTO public.wxgate_identity VALUES ('oa', 'asked', '', 'ASKED', NULL, 1795313505032, '1000000002');
+INSERT INTO public.wxgate_invalidation VALUES (1, NULL, 's', 1795313505018);
+INSERT INTO public.wxgate_invalidation VALUES (2, 'U2', NULL, 1795313505018);
+INSERT INTO public.wxgate_newcomer VALUES ('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e', 'HQF3E5HQFKFXHOKLG65VDJEXWO', 1795313505030);
+INSERT INTO public.wxgate_operation VALUES ('VBAXUT34KH3ACDLBCS4U25V4WU', 1795313505018, 'revoke', 'U2', 'ticket 12', 'wang', '{}');
+INSERT INTO public.wxgate_profile VALUES ('oa', 'x', 'li', '', 1795313505033);
+INSERT INTO public.wxgate_receiver VALUES ('receiver', 'https://receiver', 6, 'a', 0, 1795313505021);
+INSERT INTO public.wxgate_revocation VALUES ('s', 1795313495017, 4950987104976);
+INSERT INTO public.wxgate_schema VALUES (1, 0, true, '2026-11-22 02:11:43.026649');
+INSERT INTO public.wxgate_schema VALUES (2, 1, true, '2026-11-22 02:11:43.042727');
+INSERT INTO public.wxgate_schema VALUES (3, 2, true, '2026-11-22 02:11:44.002763');
+INSERT INTO public.wxgate_schema VALUES (4, 3, true, '2026-11-22 02:11:44.25365');
+INSERT INTO public.wxgate_schema VALUES (5, 4, true, '2026-11-22 02:11:44.279224');
+INSERT INTO public.wxgate_schema VALUES (6, 5, true, '2026-11-22 02:11:44.283962');
+INSERT INTO public.wxgate_schema VALUES (7, 6, true, '2026-11-22 02:11:44.364268');
 INSERT INTO public.wxgate_unionid VALUES ('', 'X', 'U1', '');
 INSERT INTO public.wxgate_unionid VALUES ('mp', 's', 'U1', '');
 INSERT INTO public.wxgate_unionid VALUES ('', 'Y', 'U2', '');
 INSERT INTO public.wxgate_unionid VALUES ('', 'NEW', '1000000000', '');
 INSERT INTO public.wxgate_unionid VALUES ('', 'TOLD', '1000000001', '');
 INSERT INTO public.wxgate_unionid VALUES ('', 'ASKED', '1000000002', '');
-INSERT INTO public.wxgate_user VALUES ('U1', 'member', 1700000000000, 4950984373638, NULL, NULL, NULL, NULL, 'b95545134145256ce2b35e6ceab06add51416cf819f1e88bb961e2adb8b0373f', 'c90qZJcDomxuq_fWm-bcWV2dt5o2MYG9witXRmprPBjxgFPQCQvCRhxR');
-INSERT INTO public.wxgate_user VALUES ('V1', 'guest', 1700000001000, 4950984373638, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('V2', 'guest', 1700000002000, 4950984373638, 'U1', 1, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('U3', 'member', 1700000000000, 4950984373638, NULL, NULL, 1, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000000', 'member', 1795310773000, 1795310773662, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('U2', 'member', 1700000000000, 4950984373638, NULL, NULL, NULL, 1795310784000, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000001', 'guest', 1795310773000, 1795310773672, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.wxgate_user VALUES ('1000000002', 'guest', 1795310773000, 1795310773680, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U1', 'member', 1700000000000, 4950987104976, NULL, NULL, NULL, NULL, 'b38ff6934b67f1fd077b39e8219146206920d2770de707e4ed6b5fd120737980', 'CLYaPn6YbH3g8vFL9LbD9zc73f8ta4Fb-t2YVfxI7GRSMIf5Xtv6_qM4');
+INSERT INTO public.wxgate_user VALUES ('V1', 'guest', 1700000001000, 4950987104976, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('V2', 'guest', 1700000002000, 4950987104976, 'U1', 1, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U3', 'member', 1700000000000, 4950987104976, NULL, NULL, 1, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000000', 'member', 1795313505000, 1795313505015, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('U2', 'member', 1700000000000, 4950987104976, NULL, NULL, NULL, 1795313516000, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000001', 'guest', 1795313505000, 1795313505023, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.wxgate_user VALUES ('1000000002', 'guest', 1795313505000, 1795313505032, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.wxgate_visitor VALUES ('oa', 'v', 'V1', 0);
 SELECT pg_catalog.setval('public.wxgate_event_written_seq', 7, true);
 SELECT pg_catalog.setval('public.wxgate_invalidation_seq_seq', 2, true);
-SELECT pg_catalog.setval('public.wxgate_schema_id_seq', 6, true);
+SELECT pg_catalog.setval('public.wxgate_schema_id_seq', 7, true);
 ALTER TABLE ONLY public.wxgate_assertion_key
     ADD CONSTRAINT wxgate_assertion_key_algorithm_active_from_key UNIQUE (algorithm, active_from);
 ALTER TABLE ONLY public.wxgate_assertion_key

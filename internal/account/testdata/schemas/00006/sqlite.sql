@@ -6,12 +6,13 @@ CREATE TABLE wxgate_schema (
 		is_applied INTEGER NOT NULL,
 		tstamp TIMESTAMP DEFAULT (datetime('now'))
 	);
-INSERT INTO wxgate_schema VALUES(1,0,1,'2026-11-22 01:26:10');
-INSERT INTO wxgate_schema VALUES(2,1,1,'2026-11-22 01:26:10');
-INSERT INTO wxgate_schema VALUES(3,2,1,'2026-11-22 01:26:10');
-INSERT INTO wxgate_schema VALUES(4,3,1,'2026-11-22 01:26:10');
-INSERT INTO wxgate_schema VALUES(5,4,1,'2026-11-22 01:26:10');
-INSERT INTO wxgate_schema VALUES(6,5,1,'2026-11-22 01:26:10');
+INSERT INTO wxgate_schema VALUES(1,0,1,'2026-11-22 02:11:35');
+INSERT INTO wxgate_schema VALUES(2,1,1,'2026-11-22 02:11:35');
+INSERT INTO wxgate_schema VALUES(3,2,1,'2026-11-22 02:11:35');
+INSERT INTO wxgate_schema VALUES(4,3,1,'2026-11-22 02:11:35');
+INSERT INTO wxgate_schema VALUES(5,4,1,'2026-11-22 02:11:35');
+INSERT INTO wxgate_schema VALUES(6,5,1,'2026-11-22 02:11:35');
+INSERT INTO wxgate_schema VALUES(7,6,1,'2026-11-22 02:11:35');
 CREATE TABLE wxgate_user (
 	id            TEXT PRIMARY KEY CHECK (length(CAST(id AS BLOB)) <= 64),
 	kind          TEXT NOT NULL CHECK (kind IN ('guest', 'member')),
@@ -25,14 +26,14 @@ CREATE TABLE wxgate_user (
 	phone_sealed  TEXT,
 	CHECK ((merged_into IS NULL) = (merged_at IS NULL))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_user VALUES('1000000000','member',1795310770000,1795310770289,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('1000000001','guest',1795310770000,1795310770301,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('1000000002','guest',1795310770000,1795310770331,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('U1','member',1700000000000,4950984370285,NULL,NULL,NULL,NULL,'c71659da83cdd72e18d1a61749ea3bd4a6875bf0b4f2d54ace7a0795ec1557d1','XzFpj99LvQ7fKxxU5w3qMBgYH_hrv9qoiusi_baAIZKB0Gj0DnMReXNQ');
-INSERT INTO wxgate_user VALUES('U2','member',1700000000000,4950984370285,NULL,NULL,NULL,1795310781000,NULL,NULL);
-INSERT INTO wxgate_user VALUES('U3','member',1700000000000,4950984370285,NULL,NULL,1,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('V1','guest',1700000001000,4950984370285,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO wxgate_user VALUES('V2','guest',1700000002000,4950984370285,'U1',1,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000000','member',1795313495000,1795313495573,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000001','guest',1795313495000,1795313495589,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('1000000002','guest',1795313495000,1795313495595,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('U1','member',1700000000000,4950987095496,NULL,NULL,NULL,NULL,'3f5d200e51e5bd43eff08e1d65d617ae7e735b71635b750aea62ab3da98ab1d5','pdOW1j3pwOxtL7oDt406JROPFG5NXEuZFC1vExiM9stHFZZNAHJAQYlP');
+INSERT INTO wxgate_user VALUES('U2','member',1700000000000,4950987095496,NULL,NULL,NULL,1795313506000,NULL,NULL);
+INSERT INTO wxgate_user VALUES('U3','member',1700000000000,4950987095496,NULL,NULL,1,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('V1','guest',1700000001000,4950987095496,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO wxgate_user VALUES('V2','guest',1700000002000,4950987095496,'U1',1,NULL,NULL,NULL,NULL);
 CREATE TABLE wxgate_unionid (
 	scope   TEXT NOT NULL CHECK (length(CAST(scope AS BLOB)) <= 64),
 	unionid TEXT NOT NULL CHECK (length(CAST(unionid AS BLOB)) <= 64),
@@ -62,9 +63,9 @@ CREATE TABLE wxgate_identity (
 	CHECK ((unionid IS NULL) <> (user_id IS NULL))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO wxgate_identity VALUES('mp','s','mp','s',NULL,0,'U1');
-INSERT INTO wxgate_identity VALUES('oa','asked','','ASKED',NULL,1795310770331,'1000000002');
-INSERT INTO wxgate_identity VALUES('oa','new','','NEW',NULL,1795310770289,'1000000000');
-INSERT INTO wxgate_identity VALUES('oa','told','','TOLD',NULL,1795310770301,'1000000001');
+INSERT INTO wxgate_identity VALUES('oa','asked','','ASKED',NULL,1795313495595,'1000000002');
+INSERT INTO wxgate_identity VALUES('oa','new','','NEW',NULL,1795313495573,'1000000000');
+INSERT INTO wxgate_identity VALUES('oa','told','','TOLD',NULL,1795313495589,'1000000001');
 INSERT INTO wxgate_identity VALUES('oa','x','','X',NULL,0,'U1');
 INSERT INTO wxgate_identity VALUES('oa','y','','Y',NULL,0,'U2');
 INSERT INTO wxgate_identity VALUES('old','i','',NULL,'U1',0,NULL);
@@ -84,14 +85,14 @@ CREATE TABLE wxgate_event (
 	subject TEXT NOT NULL,
 	time    INTEGER NOT NULL,
 	data    TEXT NOT NULL
-) STRICT;
-INSERT INTO wxgate_event VALUES(1,1,'given V2','user.merged','U1',1,'{"from":"V2","reason":"operator","aliases":["V2"]}');
-INSERT INTO wxgate_event VALUES(2,2,'TDGXVQJP7RBIC4ZTKONYRB3FQQ','conflict.opened','MMKNL7H2XZ5IPEWHBQWXSN4BUR',1795310770286,'{"id":"MMKNL7H2XZ5IPEWHBQWXSN4BUR","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}');
-INSERT INTO wxgate_event VALUES(3,3,'423I7DEYMFWKUV4U7WLKHO2QZK','user.created','1000000000',1795310770289,'{}');
-INSERT INTO wxgate_event VALUES(4,4,'MI2MQESAVLE2TLVZNMBXMBBWBO','identity.linked','1000000000',1795310770289,'{"appid":"oa","openid":"new","unionid":"NEW"}');
-INSERT INTO wxgate_event VALUES(5,5,'K26QQEQJPWLFWL4EQUDSTP4HUJ','identity.linked','1000000001',1795310770301,'{"appid":"oa","openid":"told","unionid":"TOLD"}');
-INSERT INTO wxgate_event VALUES(6,6,'IYC2BOH4Z44FUVKX24IUQ5ENOM','user.created','U9',1795310770315,'{"n":9}');
-INSERT INTO wxgate_event VALUES(7,NULL,'NEBPSE33DTY7LTV7XAE4BFBVZ5','identity.linked','1000000002',1795310770331,'{"appid":"oa","openid":"asked","unionid":"ASKED"}');
+, traceparent TEXT) STRICT;
+INSERT INTO wxgate_event VALUES(1,1,'given V2','user.merged','U1',1,'{"from":"V2","reason":"operator","aliases":["V2"]}',NULL);
+INSERT INTO wxgate_event VALUES(2,2,'INYTLI5I6T76GQF3QG5BQH2P2F','conflict.opened','6DAOHOL6TRZQDMGR3VK7Z7CLV2',1795313495505,'{"id":"6DAOHOL6TRZQDMGR3VK7Z7CLV2","code":"wechat_bound_to_other_user","parties":["U1","Y","U2"]}',NULL);
+INSERT INTO wxgate_event VALUES(3,3,'4ACRVRYUEEBLPEBLFRUZXHYIE5','user.created','1000000000',1795313495573,'{}',NULL);
+INSERT INTO wxgate_event VALUES(4,4,'734KYTEXCHXKIFK4YJFYL2LZQ5','identity.linked','1000000000',1795313495573,'{"appid":"oa","openid":"new","unionid":"NEW"}',NULL);
+INSERT INTO wxgate_event VALUES(5,5,'WDGURWMBSVKUISRJWPTYRHV2MD','identity.linked','1000000001',1795313495589,'{"appid":"oa","openid":"told","unionid":"TOLD"}',NULL);
+INSERT INTO wxgate_event VALUES(6,6,'NWOGRDSGXH2HE4XCPBXKJBH4HR','user.created','U9',1795313495590,'{"n":9}',NULL);
+INSERT INTO wxgate_event VALUES(7,NULL,'ZHUVAUQQPRV6CQY6GSYFQJW4KJ','identity.linked','1000000002',1795313495595,'{"appid":"oa","openid":"asked","unionid":"ASKED"}',NULL);
 CREATE TABLE wxgate_event_head (
 	id     INTEGER PRIMARY KEY CHECK (id = 1),
 	seq    INTEGER NOT NULL,
@@ -110,13 +111,13 @@ CREATE TABLE wxgate_conflict (
 	closed  INTEGER,
 	CHECK ((open_as IS NULL) = (closed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_conflict VALUES('MMKNL7H2XZ5IPEWHBQWXSN4BUR','wechat_bound_to_other_user',replace('U1\nY\nU2','\n',char(10)),replace('unionid\nU1\nY','\n',char(10)),replace('wechat_bound_to_other_user\nU1\nY\nU2','\n',char(10)),'oa','y',1795310770286,NULL);
+INSERT INTO wxgate_conflict VALUES('6DAOHOL6TRZQDMGR3VK7Z7CLV2','wechat_bound_to_other_user',replace('U1\nY\nU2','\n',char(10)),replace('unionid\nU1\nY','\n',char(10)),replace('wechat_bound_to_other_user\nU1\nY\nU2','\n',char(10)),'oa','y',1795313495505,NULL);
 CREATE TABLE wxgate_revocation (
 	session_id TEXT PRIMARY KEY,
 	dies       INTEGER NOT NULL,
 	forget     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_revocation VALUES('s',1795310760290,4950984370285);
+INSERT INTO wxgate_revocation VALUES('s',1795313485576,4950987095496);
 CREATE TABLE wxgate_invalidation (
 	seq        INTEGER PRIMARY KEY AUTOINCREMENT,
 	user_id    TEXT,
@@ -124,8 +125,8 @@ CREATE TABLE wxgate_invalidation (
 	time       INTEGER NOT NULL,
 	CHECK ((user_id IS NULL) <> (session_id IS NULL))
 ) STRICT;
-INSERT INTO wxgate_invalidation VALUES(1,NULL,'s',1795310770290);
-INSERT INTO wxgate_invalidation VALUES(2,'U2',NULL,1795310770290);
+INSERT INTO wxgate_invalidation VALUES(1,NULL,'s',1795313495576);
+INSERT INTO wxgate_invalidation VALUES(2,'U2',NULL,1795313495578);
 CREATE TABLE wxgate_id_block (
 	first INTEGER PRIMARY KEY,
 	next  INTEGER NOT NULL
@@ -141,19 +142,19 @@ CREATE TABLE wxgate_assertion_key (
 	expires     INTEGER NOT NULL,
 	UNIQUE (algorithm, active_from)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,1700000000000,4950984370285);
+INSERT INTO wxgate_assertion_key VALUES('k','ES256','sealed',1700000000000,1700000000000,4950987095496);
 CREATE TABLE wxgate_data_key (
 	id      INTEGER PRIMARY KEY,
 	sealed  TEXT NOT NULL,
 	used    INTEGER NOT NULL
 ) STRICT;
-INSERT INTO wxgate_data_key VALUES(1,'first:b84d73073c880754b451bdbc6519eb5aded0cecc154913919190e6d0d9891942',1795310770216);
+INSERT INTO wxgate_data_key VALUES(1,'first:4529c248858f0d65641623676e67dbf04733ee04c27146db181379360ae02e72',1795313495473);
 CREATE TABLE wxgate_newcomer (
 	person          TEXT PRIMARY KEY, -- a hash
 	idempotency_key TEXT NOT NULL,
 	created         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_newcomer VALUES('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','JABBGDLMGJUZ5LU4J2AJDVWJL2',1795310770330);
+INSERT INTO wxgate_newcomer VALUES('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','JHHIZCZXZCO5F6OH54OOSZBXLN',1795313495594);
 CREATE TABLE wxgate_operation (
 	id       TEXT PRIMARY KEY,
 	time     INTEGER NOT NULL,
@@ -163,7 +164,7 @@ CREATE TABLE wxgate_operation (
 	operator TEXT NOT NULL, -- empty: he did not say who he is
 	detail   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_operation VALUES('3JCHMLJL76Z7CRVB2SGMF4E3V2',1795310770290,'revoke','U2','ticket 12','wang','{}');
+INSERT INTO wxgate_operation VALUES('KFC5SBVLUGRMA5JUHHVX2ICNPJ',1795313495578,'revoke','U2','ticket 12','wang','{}');
 CREATE TABLE wxgate_receiver (
 	id         TEXT PRIMARY KEY,
 	name       TEXT NOT NULL,
@@ -172,7 +173,7 @@ CREATE TABLE wxgate_receiver (
 	held_until INTEGER NOT NULL,
 	seen       INTEGER NOT NULL   -- when it was in a configuration last
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_receiver VALUES('receiver','https://receiver',6,'a',0,1795310770298);
+INSERT INTO wxgate_receiver VALUES('receiver','https://receiver',6,'a',0,1795313495584);
 CREATE TABLE wxgate_delivery (
 	receiver_id TEXT NOT NULL REFERENCES wxgate_receiver (id),
 	seq         INTEGER NOT NULL, -- of the event
@@ -184,12 +185,12 @@ CREATE TABLE wxgate_delivery (
 	said        TEXT NOT NULL,    -- how the last attempt ended
 	PRIMARY KEY (receiver_id, seq)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_delivery VALUES('receiver',1,'U1',7,1795310770298,1795314370298,1795310770298,'gone');
-INSERT INTO wxgate_delivery VALUES('receiver',2,'MMKNL7H2XZ5IPEWHBQWXSN4BUR',7,1795310770298,1795314370298,1795310770298,'gone');
-INSERT INTO wxgate_delivery VALUES('receiver',3,'1000000000',7,1795310770298,1795314370298,1795310770298,'gone');
-INSERT INTO wxgate_delivery VALUES('receiver',4,'1000000000',7,1795310770298,1795314370298,1795310770298,'gone');
-INSERT INTO wxgate_delivery VALUES('receiver',5,'1000000001',7,1795310770298,1795314370298,1795310770298,'gone');
-INSERT INTO wxgate_delivery VALUES('receiver',6,'U9',7,1795310770298,1795314370298,1795310770298,'gone');
+INSERT INTO wxgate_delivery VALUES('receiver',1,'U1',7,1795313495584,1795317095584,1795313495584,'gone');
+INSERT INTO wxgate_delivery VALUES('receiver',2,'6DAOHOL6TRZQDMGR3VK7Z7CLV2',7,1795313495584,1795317095584,1795313495584,'gone');
+INSERT INTO wxgate_delivery VALUES('receiver',3,'1000000000',7,1795313495584,1795317095584,1795313495584,'gone');
+INSERT INTO wxgate_delivery VALUES('receiver',4,'1000000000',7,1795313495584,1795317095584,1795313495584,'gone');
+INSERT INTO wxgate_delivery VALUES('receiver',5,'1000000001',7,1795313495584,1795317095584,1795313495584,'gone');
+INSERT INTO wxgate_delivery VALUES('receiver',6,'U9',7,1795313495584,1795317095584,1795313495584,'gone');
 CREATE TABLE wxgate_event_settled (
 	id  INTEGER PRIMARY KEY CHECK (id = 1),
 	seq INTEGER NOT NULL
@@ -203,9 +204,9 @@ CREATE TABLE wxgate_profile (
 	changed  INTEGER NOT NULL,
 	PRIMARY KEY (appid, openid)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO wxgate_profile VALUES('oa','x','li','',1795310770335);
+INSERT INTO wxgate_profile VALUES('oa','x','li','',1795313495597);
 DELETE FROM sqlite_sequence;
-INSERT INTO sqlite_sequence VALUES('wxgate_schema',6);
+INSERT INTO sqlite_sequence VALUES('wxgate_schema',7);
 INSERT INTO sqlite_sequence VALUES('wxgate_invalidation',2);
 CREATE UNIQUE INDEX wxgate_user_phone ON wxgate_user (phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX wxgate_user_merged_into ON wxgate_user (merged_into) WHERE merged_into IS NOT NULL;

@@ -25,7 +25,7 @@ CREATE TABLE `wxgate_assertion_key` (
 LOCK TABLES `wxgate_assertion_key` WRITE;
 /*!40000 ALTER TABLE `wxgate_assertion_key` DISABLE KEYS */;
 INSERT INTO `wxgate_assertion_key` VALUES
-('k','ES256','sealed',1700000000000,1700000000000,4950984394054);
+('k','ES256','sealed',1700000000000,1700000000000,4950987163038);
 /*!40000 ALTER TABLE `wxgate_assertion_key` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_conflict`;
@@ -52,7 +52,7 @@ CREATE TABLE `wxgate_conflict` (
 LOCK TABLES `wxgate_conflict` WRITE;
 /*!40000 ALTER TABLE `wxgate_conflict` DISABLE KEYS */;
 INSERT INTO `wxgate_conflict` VALUES
-('LFXXJORIAMEUAV4WMSSA5UIBSB','wechat_bound_to_other_user','U1\nY\nU2','unionid\nU1\nY','wechat_bound_to_other_user\nU1\nY\nU2','oa','y',1795310794074,NULL);
+('LJO5TEZJKLUAMD3JJUBRRV2KCK','wechat_bound_to_other_user','U1\nY\nU2','unionid\nU1\nY','wechat_bound_to_other_user\nU1\nY\nU2','oa','y',1795313563041,NULL);
 /*!40000 ALTER TABLE `wxgate_conflict` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_data_key`;
@@ -68,7 +68,7 @@ CREATE TABLE `wxgate_data_key` (
 LOCK TABLES `wxgate_data_key` WRITE;
 /*!40000 ALTER TABLE `wxgate_data_key` DISABLE KEYS */;
 INSERT INTO `wxgate_data_key` VALUES
-(1,'first:b6f9d0c84123061d0ae5868d5963afe90abdc8488917d2ed60991b3d0ea6e8b9',1795310794042);
+(1,'first:b9de77230744fe741233d27c049b9d10e00131ffd05473bbab073f9070f270dd',1795313563034);
 /*!40000 ALTER TABLE `wxgate_data_key` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_delivery`;
@@ -92,12 +92,12 @@ CREATE TABLE `wxgate_delivery` (
 LOCK TABLES `wxgate_delivery` WRITE;
 /*!40000 ALTER TABLE `wxgate_delivery` DISABLE KEYS */;
 INSERT INTO `wxgate_delivery` VALUES
-('receiver',1,'U1',7,1795310794112,1795314394112,1795310794112,'gone'),
-('receiver',2,'LFXXJORIAMEUAV4WMSSA5UIBSB',7,1795310794112,1795314394112,1795310794112,'gone'),
-('receiver',3,'1000000000',7,1795310794112,1795314394112,1795310794112,'gone'),
-('receiver',4,'1000000000',7,1795310794112,1795314394112,1795310794112,'gone'),
-('receiver',5,'1000000001',7,1795310794112,1795314394112,1795310794112,'gone'),
-('receiver',6,'U9',7,1795310794112,1795314394112,1795310794112,'gone');
+('receiver',1,'U1',7,1795313563047,1795317163047,1795313563047,'gone'),
+('receiver',2,'LJO5TEZJKLUAMD3JJUBRRV2KCK',7,1795313563047,1795317163047,1795313563047,'gone'),
+('receiver',3,'1000000000',7,1795313563047,1795317163047,1795313563047,'gone'),
+('receiver',4,'1000000000',7,1795313563047,1795317163047,1795313563047,'gone'),
+('receiver',5,'1000000001',7,1795313563047,1795317163047,1795313563047,'gone'),
+('receiver',6,'U9',7,1795313563047,1795317163047,1795313563047,'gone');
 /*!40000 ALTER TABLE `wxgate_delivery` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_event`;
@@ -111,6 +111,7 @@ CREATE TABLE `wxgate_event` (
   `subject` varbinary(64) NOT NULL,
   `time` bigint(20) NOT NULL,
   `data` mediumtext NOT NULL,
+  `traceparent` varbinary(64) DEFAULT NULL,
   PRIMARY KEY (`written`),
   UNIQUE KEY `seq` (`seq`),
   KEY `wxgate_event_subject` (`subject`,`written`)
@@ -119,13 +120,13 @@ CREATE TABLE `wxgate_event` (
 LOCK TABLES `wxgate_event` WRITE;
 /*!40000 ALTER TABLE `wxgate_event` DISABLE KEYS */;
 INSERT INTO `wxgate_event` VALUES
-(1,1,'given V2','user.merged','U1',1,'{\"from\":\"V2\",\"reason\":\"operator\",\"aliases\":[\"V2\"]}'),
-(2,2,'UXKNBTE6ZJ2MZ7AKPGM7Q5DUYQ','conflict.opened','LFXXJORIAMEUAV4WMSSA5UIBSB',1795310794074,'{\"id\":\"LFXXJORIAMEUAV4WMSSA5UIBSB\",\"code\":\"wechat_bound_to_other_user\",\"parties\":[\"U1\",\"Y\",\"U2\"]}'),
-(3,3,'MCADVDXWJLLNBEF5XGC3OWOXI5','user.created','1000000000',1795310794089,'{}'),
-(4,4,'WT7LG3ODSX2XN2FUCVFUI3AYAJ','identity.linked','1000000000',1795310794089,'{\"appid\":\"oa\",\"openid\":\"new\",\"unionid\":\"NEW\"}'),
-(5,5,'EOXOH64F2LBOPYCHTQSRQNFHCC','identity.linked','1000000001',1795310794113,'{\"appid\":\"oa\",\"openid\":\"told\",\"unionid\":\"TOLD\"}'),
-(6,6,'UFPVYZ7QWNRBF6PIUDISO5CRUT','user.created','U9',1795310794127,'{\"n\":9}'),
-(7,NULL,'SZOCZLFMXC6C2XOPQUWGQ7PK4H','identity.linked','1000000002',1795310794133,'{\"appid\":\"oa\",\"openid\":\"asked\",\"unionid\":\"ASKED\"}');
+(1,1,'given V2','user.merged','U1',1,'{\"from\":\"V2\",\"reason\":\"operator\",\"aliases\":[\"V2\"]}',NULL),
+(2,2,'XDS77GSK5YAIKAB6PIBVF6IVSZ','conflict.opened','LJO5TEZJKLUAMD3JJUBRRV2KCK',1795313563041,'{\"id\":\"LJO5TEZJKLUAMD3JJUBRRV2KCK\",\"code\":\"wechat_bound_to_other_user\",\"parties\":[\"U1\",\"Y\",\"U2\"]}',NULL),
+(3,3,'X27RAG2E4L5RTYBN3BTRECH2P6','user.created','1000000000',1795313563043,'{}',NULL),
+(4,4,'2SPL3EHKEIWQQCO2USZW4VQQ4G','identity.linked','1000000000',1795313563043,'{\"appid\":\"oa\",\"openid\":\"new\",\"unionid\":\"NEW\"}',NULL),
+(5,5,'J7CEMANVUMPCZNBII3WSWWR6A3','identity.linked','1000000001',1795313563048,'{\"appid\":\"oa\",\"openid\":\"told\",\"unionid\":\"TOLD\"}',NULL),
+(6,6,'IMUFN5TBK2EI3WNLBXSAX2M72T','user.created','U9',1795313563050,'{\"n\":9}',NULL),
+(7,NULL,'ZWTD7HDGTB6EJ532IYVTSOA5QE','identity.linked','1000000002',1795313563055,'{\"appid\":\"oa\",\"openid\":\"asked\",\"unionid\":\"ASKED\"}',NULL);
 /*!40000 ALTER TABLE `wxgate_event` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_event_head`;
@@ -198,9 +199,9 @@ LOCK TABLES `wxgate_identity` WRITE;
 /*!40000 ALTER TABLE `wxgate_identity` DISABLE KEYS */;
 INSERT INTO `wxgate_identity` VALUES
 ('mp','s','mp','s',NULL,0,'U1'),
-('oa','asked','','ASKED',NULL,1795310794133,'1000000002'),
-('oa','new','','NEW',NULL,1795310794089,'1000000000'),
-('oa','told','','TOLD',NULL,1795310794113,'1000000001'),
+('oa','asked','','ASKED',NULL,1795313563055,'1000000002'),
+('oa','new','','NEW',NULL,1795313563043,'1000000000'),
+('oa','told','','TOLD',NULL,1795313563048,'1000000001'),
 ('oa','x','','X',NULL,0,'U1'),
 ('oa','y','','Y',NULL,0,'U2'),
 ('old','i','',NULL,'U1',0,NULL);
@@ -221,8 +222,8 @@ CREATE TABLE `wxgate_invalidation` (
 LOCK TABLES `wxgate_invalidation` WRITE;
 /*!40000 ALTER TABLE `wxgate_invalidation` DISABLE KEYS */;
 INSERT INTO `wxgate_invalidation` VALUES
-(1,NULL,'s',1795310794096),
-(2,'U2',NULL,1795310794098);
+(1,NULL,'s',1795313563045),
+(2,'U2',NULL,1795313563045);
 /*!40000 ALTER TABLE `wxgate_invalidation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_lock`;
@@ -1276,7 +1277,7 @@ CREATE TABLE `wxgate_newcomer` (
 LOCK TABLES `wxgate_newcomer` WRITE;
 /*!40000 ALTER TABLE `wxgate_newcomer` DISABLE KEYS */;
 INSERT INTO `wxgate_newcomer` VALUES
-('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','VWGDHEZZODMI2FF64JLMG2BQX7',1795310794132);
+('04d1ef0982f92d561249efd49cbf9a5fa21e8621d0a58ae516a3dcd8fbf1560e','WUS55RXCR4DIAIYOBNBFTL5R4G',1795313563055);
 /*!40000 ALTER TABLE `wxgate_newcomer` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_operation`;
@@ -1298,7 +1299,7 @@ CREATE TABLE `wxgate_operation` (
 LOCK TABLES `wxgate_operation` WRITE;
 /*!40000 ALTER TABLE `wxgate_operation` DISABLE KEYS */;
 INSERT INTO `wxgate_operation` VALUES
-('MYMR7WJ7MHDX7DS4RFIGBR6T3Y',1795310794098,'revoke','U2','ticket 12','wang','{}');
+('I3JMYYOHK7QUHNKUX4ZF2BJ6M2',1795313563045,'revoke','U2','ticket 12','wang','{}');
 /*!40000 ALTER TABLE `wxgate_operation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_profile`;
@@ -1316,7 +1317,7 @@ CREATE TABLE `wxgate_profile` (
 LOCK TABLES `wxgate_profile` WRITE;
 /*!40000 ALTER TABLE `wxgate_profile` DISABLE KEYS */;
 INSERT INTO `wxgate_profile` VALUES
-('oa','x','li','',1795310794133);
+('oa','x','li','',1795313563056);
 /*!40000 ALTER TABLE `wxgate_profile` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_receiver`;
@@ -1335,7 +1336,7 @@ CREATE TABLE `wxgate_receiver` (
 LOCK TABLES `wxgate_receiver` WRITE;
 /*!40000 ALTER TABLE `wxgate_receiver` DISABLE KEYS */;
 INSERT INTO `wxgate_receiver` VALUES
-('receiver','https://receiver',6,'a',0,1795310794112);
+('receiver','https://receiver',6,'a',0,1795313563047);
 /*!40000 ALTER TABLE `wxgate_receiver` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_revocation`;
@@ -1352,7 +1353,7 @@ CREATE TABLE `wxgate_revocation` (
 LOCK TABLES `wxgate_revocation` WRITE;
 /*!40000 ALTER TABLE `wxgate_revocation` DISABLE KEYS */;
 INSERT INTO `wxgate_revocation` VALUES
-('s',1795310784096,4950984394054);
+('s',1795313553044,4950987163038);
 /*!40000 ALTER TABLE `wxgate_revocation` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_schema`;
@@ -1364,17 +1365,18 @@ CREATE TABLE `wxgate_schema` (
   `is_applied` tinyint(1) NOT NULL,
   `tstamp` timestamp NULL DEFAULT current_timestamp(),
   PRIMARY KEY (`id`)
-) ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=latin1 COLLATE=latin1_swedish_ci;
+) ENGINE=InnoDB AUTO_INCREMENT=8 DEFAULT CHARSET=latin1 COLLATE=latin1_swedish_ci;
 /*!40101 SET character_set_client = @saved_cs_client */;
 LOCK TABLES `wxgate_schema` WRITE;
 /*!40000 ALTER TABLE `wxgate_schema` DISABLE KEYS */;
 INSERT INTO `wxgate_schema` VALUES
-(1,0,1,'2026-11-22 01:26:33'),
-(2,1,1,'2026-11-22 01:26:33'),
-(3,2,1,'2026-11-22 01:26:33'),
-(4,3,1,'2026-11-22 01:26:33'),
-(5,4,1,'2026-11-22 01:26:33'),
-(6,5,1,'2026-11-22 01:26:33');
+(1,0,1,'2026-11-22 02:12:42'),
+(2,1,1,'2026-11-22 02:12:42'),
+(3,2,1,'2026-11-22 02:12:42'),
+(4,3,1,'2026-11-22 02:12:42'),
+(5,4,1,'2026-11-22 02:12:42'),
+(6,5,1,'2026-11-22 02:12:42'),
+(7,6,1,'2026-11-22 02:12:42');
 /*!40000 ALTER TABLE `wxgate_schema` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_unionid`;
@@ -1425,14 +1427,14 @@ CREATE TABLE `wxgate_user` (
 LOCK TABLES `wxgate_user` WRITE;
 /*!40000 ALTER TABLE `wxgate_user` DISABLE KEYS */;
 INSERT INTO `wxgate_user` VALUES
-('1000000000','member',1795310794000,1795310794089,NULL,NULL,NULL,NULL,NULL,NULL),
-('1000000001','guest',1795310794000,1795310794113,NULL,NULL,NULL,NULL,NULL,NULL),
-('1000000002','guest',1795310794000,1795310794133,NULL,NULL,NULL,NULL,NULL,NULL),
-('U1','member',1700000000000,4950984394054,NULL,NULL,NULL,NULL,'6b64cf133b013dfb10f78743ec4c31c5a297871c7438887adeba28b772d5f20e','Lx5N46Eazj_d4jcDi5VY5KdGoanQUSKs7E10jDUqk0_C2mJEVkPM7nvn'),
-('U2','member',1700000000000,4950984394054,NULL,NULL,NULL,1795310805000,NULL,NULL),
-('U3','member',1700000000000,4950984394054,NULL,NULL,1,NULL,NULL,NULL),
-('V1','guest',1700000001000,4950984394054,NULL,NULL,NULL,NULL,NULL,NULL),
-('V2','guest',1700000002000,4950984394054,'U1',1,NULL,NULL,NULL,NULL);
+('1000000000','member',1795313563000,1795313563043,NULL,NULL,NULL,NULL,NULL,NULL),
+('1000000001','guest',1795313563000,1795313563048,NULL,NULL,NULL,NULL,NULL,NULL),
+('1000000002','guest',1795313563000,1795313563055,NULL,NULL,NULL,NULL,NULL,NULL),
+('U1','member',1700000000000,4950987163038,NULL,NULL,NULL,NULL,'d45d70c6bc2080d36553ae61bc846a6613ac5409a1c0261e4a9f902378faba3f','DY_6yLHejBV_7I837DDjwdgHF383HfOSHs7A2MCzwjPWNS851saAdUfg'),
+('U2','member',1700000000000,4950987163038,NULL,NULL,NULL,1795313574000,NULL,NULL),
+('U3','member',1700000000000,4950987163038,NULL,NULL,1,NULL,NULL,NULL),
+('V1','guest',1700000001000,4950987163038,NULL,NULL,NULL,NULL,NULL,NULL),
+('V2','guest',1700000002000,4950987163038,'U1',1,NULL,NULL,NULL,NULL);
 /*!40000 ALTER TABLE `wxgate_user` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `wxgate_visitor`;
