@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/wxgate/wxgate/internal/span"
 )
 
 // Config of a database.
@@ -27,12 +25,12 @@ type Config struct {
 // say otherwise.
 type DB struct {
 	dialect
-	write  *sql.DB
-	read   *sql.DB // the same, where one pool can do both
-	ids    *idSource
-	gather gatherer
-	path   string // of a SQLite file; empty: it is a server's
-	spans  span.Database
+	write     *sql.DB
+	read      *sql.DB // the same, where one pool can do both
+	ids       *idSource
+	arrivals  gatherer[*arrival]
+	strangers gatherer[*stranger]
+	path      string // of a SQLite file; empty: it is a server's
 
 	txTimeout time.Duration
 	log       atomic.Pointer[slog.Logger]
@@ -50,7 +48,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d, path: src.path, spans: src.spans, txTimeout: txTimeout}
+	db := &DB{dialect: d, path: src.path, txTimeout: txTimeout}
+	db.arrivals = gatherer[*arrival]{spans: src.spans, timeout: txTimeout}
+	db.strangers = gatherer[*stranger]{spans: src.spans, timeout: txTimeout}
 	db.LogTo(slog.New(slog.DiscardHandler))
 	if db.write, db.read, err = d.open(src); err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", src.name(), err)

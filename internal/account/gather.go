@@ -2,174 +2,143 @@ package account
 
 import (
 	"context"
-	"math/bits"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/span"
 )
 
-// maxGathered is how many strangers are stored together.
+// maxGathered is how many go together.
 const maxGathered = 32
 
-// gatherer stores strangers who come at the same time in one transaction, as a
-// database server does with the commits of those who wait for its disk: who
-// comes while one is under way goes with the next one. Nobody waits for others
-// to come.
-type gatherer struct {
+// gatherer has those who come at the same time go together, as a database server
+// does with the commits of those who wait for its disk: who comes while some are
+// under way goes with the next. Nobody waits for others to come.
+type gatherer[P part[P]] struct {
+	spans   span.Database
+	timeout time.Duration // of those who do not go alone
+
 	mu      sync.Mutex
-	storing []*gathered // empty: nobody is being stored
-	waiting []*gathered
+	going   []*gathered[P] // empty: nobody is under way
+	waiting []*gathered[P]
 }
 
-// gathered is one stranger's part.
-type gathered struct {
-	openIDs []openID // to lock
-	writes  []write
-	done    chan error
+// part is what one of a crowd wants.
+type part[P any] interface {
+	// fits says whether it may go with another; with itself: with any.
+	fits(P) bool
+	// isTwin says whether it is refused while another is there.
+	isTwin(P) bool
+	// operation is what a trace calls the wait.
+	operation() span.Operation
 }
 
-// storeTogether stores one part, with those of others if there are any. An error
-// says nothing about whose fault it is.
-func (db *DB) storeTogether(ctx context.Context, part *gathered) error {
-	if !part.fits(part) {
-		return db.together(ctx, db.strangers([]*gathered{part}))
+// gathered is a part whose turn has come, or will.
+type gathered[P any] struct {
+	part P
+	done chan error // nil: it goes alone
+}
+
+// errTogether is that of parts which went together. It says nothing about whose
+// fault it is.
+type errTogether struct{ error }
+
+func (e errTogether) Unwrap() error { return e.error }
+
+// together has run do one part, with those of others if there are any.
+func (g *gatherer[P]) together(ctx context.Context, p P, run func(context.Context, []P) error) error {
+	if !p.fits(p) {
+		return run(ctx, []P{p})
 	}
-	waits, err := db.gather.add(part)
+	own, waits, err := g.add(p)
 	if err != nil {
 		return err
 	}
 	if waits {
-		_, told := db.spans.Start(ctx, span.Operation{Command: "BATCH", Batch: len(part.writes)})
-		err := db.gather.wait(ctx, part)
+		_, told := g.spans.Start(ctx, p.operation())
+		err := g.wait(ctx, own)
 		told.EndWith(err)
 		return err
 	}
 	defer func() {
-		if parts := db.gather.next(); parts != nil {
-			go db.storeWaiting(parts)
+		if next := g.next(); next != nil {
+			go g.runAll(next, run)
 		}
 	}()
-	return db.together(ctx, db.strangers([]*gathered{part}))
+	return run(ctx, []P{p})
 }
 
-// wait waits until a part is stored with those of others.
-func (g *gatherer) wait(ctx context.Context, part *gathered) error {
+// add has a part wait while others are under way. Otherwise that part is the one
+// that others wait for from now on. A twin of one that is there is refused.
+func (g *gatherer[P]) add(p P) (own *gathered[P], waits bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	isTwin := func(o *gathered[P]) bool { return p.isTwin(o.part) }
+	if slices.ContainsFunc(g.going, isTwin) || slices.ContainsFunc(g.waiting, isTwin) {
+		return nil, false, errMoved
+	}
+	own = &gathered[P]{part: p}
+	if len(g.going) == 0 {
+		g.going = []*gathered[P]{own}
+		return own, false, nil
+	}
+	own.done = make(chan error, 1)
+	g.waiting = append(g.waiting, own)
+	return own, true, nil
+}
+
+// wait waits until a part is done with those of others.
+func (g *gatherer[P]) wait(ctx context.Context, own *gathered[P]) error {
 	select {
-	case err := <-part.done:
+	case err := <-own.done:
 		return err
 	case <-ctx.Done():
-		g.forget(part)
+		g.forget(own)
 		return ctx.Err()
 	}
 }
 
-// add has a part wait while another is being stored. Otherwise that part is the
-// one that others wait for from now on. One about an openid that is among them
-// already is refused: it would be no stranger's when its turn comes, and all
-// others of its transaction would have to be stored anew.
-func (g *gatherer) add(part *gathered) (waits bool, err error) {
+// forget takes a part away for which nobody waits any more, unless it is under
+// way.
+func (g *gatherer[P]) forget(own *gathered[P]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if slices.ContainsFunc(g.storing, part.isTwin) || slices.ContainsFunc(g.waiting, part.isTwin) {
-		return false, errMoved
-	}
-	if len(g.storing) == 0 {
-		g.storing = []*gathered{part}
-		return false, nil
-	}
-	part.done = make(chan error, 1)
-	g.waiting = append(g.waiting, part)
-	return true, nil
+	g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered[P]) bool { return o == own })
 }
 
-// forget takes a part away for which nobody waits any more, unless it is being
-// stored.
-func (g *gatherer) forget(part *gathered) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool { return p == part })
-}
-
-// storeWaiting stores parts until nobody waits. Those who wait may give up one
-// by one, so no context of theirs is the one of all.
-func (db *DB) storeWaiting(parts []*gathered) {
-	for ; parts != nil; parts = db.gather.next() {
-		err := db.together(context.Background(), db.strangers(parts))
-		for _, part := range parts {
-			part.done <- err
+// runAll does parts until nobody waits. Those who wait may give up one by one, so
+// no context of theirs is the one of all.
+func (g *gatherer[P]) runAll(going []*gathered[P], run func(context.Context, []P) error) {
+	for ; going != nil; going = g.next() {
+		parts := make([]P, len(going))
+		for i, one := range going {
+			parts[i] = one.part
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
+		err := run(ctx, parts)
+		cancel()
+		if err != nil {
+			err = errTogether{err}
+		}
+		for _, one := range going {
+			one.done <- err
 		}
 	}
 }
 
-// next takes from those who wait the first, and others whose statements are the
-// same. Nil means that nobody waits.
-func (g *gatherer) next() []*gathered {
+// next takes from those who wait the first, and others who fit. Nil means that
+// nobody waits.
+func (g *gatherer[P]) next() []*gathered[P] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.storing = nil
-	g.waiting = slices.DeleteFunc(g.waiting, func(p *gathered) bool {
-		goes := len(g.storing) == 0 || len(g.storing) < maxGathered && p.fits(g.storing[0])
+	g.going = nil
+	g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered[P]) bool {
+		goes := len(g.going) == 0 || len(g.going) < maxGathered && o.part.fits(g.going[0].part)
 		if goes {
-			g.storing = append(g.storing, p)
+			g.going = append(g.going, o)
 		}
 		return goes
 	})
-	return g.storing
-}
-
-// fits says whether each statement can be about several parts, and is the same
-// as another's.
-func (p *gathered) fits(o *gathered) bool {
-	return slices.EqualFunc(p.writes, o.writes, func(a, b write) bool {
-		return a.query == b.query && a.oneMore() != ""
-	})
-}
-
-// isTwin says whether two parts are about one openid.
-func (p *gathered) isTwin(o *gathered) bool {
-	return slices.ContainsFunc(p.openIDs, func(id openID) bool { return slices.Contains(o.openIDs, id) })
-}
-
-// oneMore is what makes a statement one about another part, too; empty if
-// nothing does.
-func (w write) oneMore() string {
-	if _, condition, found := strings.Cut(w.query, " WHERE "); found && strings.HasPrefix(w.query, strangerSQL) {
-		return " OR " + condition
-	}
-	if _, row, found := strings.Cut(w.query, " VALUES "); found {
-		return ", " + row
-	}
-	return ""
-}
-
-// strangers are the statements that store parts which fit: locks first.
-func (db *DB) strangers(parts []*gathered) (all []write) {
-	if db.locksRows {
-		var openIDs []openID
-		for _, p := range parts {
-			openIDs = append(openIDs, p.openIDs...)
-		}
-		all = db.lockOpenIDs(openIDs)
-	}
-	for i := range parts[0].writes {
-		all = append(all, inPieces(parts, i)...)
-	}
-	return all
-}
-
-// inPieces makes of one statement for each part statements about several. They
-// are about 1, 2, 4 and so on, so that a connection has few to remember.
-func inPieces(parts []*gathered, i int) (all []write) {
-	first := parts[0].writes[i]
-	for len(parts) > 0 {
-		n := 1 << (bits.Len(uint(len(parts))) - 1)
-		w := write{query: first.query + strings.Repeat(first.oneMore(), n-1)}
-		for _, p := range parts[:n] {
-			w.args = append(w.args, p.writes[i].args...)
-		}
-		all, parts = append(all, w), parts[n:]
-	}
-	return all
+	return g.going
 }

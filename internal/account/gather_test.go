@@ -91,24 +91,24 @@ func (w *world) gatherBehind(ctx context.Context, all []Input, meanwhile func())
 		w.wait(i + 1)
 	}
 	meanwhile()
-	w.db.storeWaiting(w.db.gather.next())
+	w.db.strangers.runAll(w.db.strangers.next(), w.db.storeStrangers)
 	wg.Wait()
 	return stored
 }
 
 // somebody takes his time to be stored.
-func somebody() []*gathered { return []*gathered{{}} }
+func somebody() []*gathered[*stranger] { return []*gathered[*stranger]{{part: &stranger{}}} }
 
 // keepBusy has somebody stored, once the gatherer is done with all before.
 func (w *world) keepBusy() {
 	w.t.Helper()
 	for {
-		w.db.gather.mu.Lock()
-		free := w.db.gather.storing == nil
+		w.db.strangers.mu.Lock()
+		free := w.db.strangers.going == nil
 		if free {
-			w.db.gather.storing = somebody()
+			w.db.strangers.going = somebody()
 		}
-		w.db.gather.mu.Unlock()
+		w.db.strangers.mu.Unlock()
 		if free {
 			return
 		}
@@ -120,9 +120,9 @@ func (w *world) keepBusy() {
 func (w *world) wait(n int) {
 	w.t.Helper()
 	waiting := func() int {
-		w.db.gather.mu.Lock()
-		defer w.db.gather.mu.Unlock()
-		return len(w.db.gather.waiting)
+		w.db.strangers.mu.Lock()
+		defer w.db.strangers.mu.Unlock()
+		return len(w.db.strangers.waiting)
 	}
 	for waiting() != n {
 		time.Sleep(time.Millisecond)
@@ -135,15 +135,15 @@ func TestWhoFitsIsStoredTogether(t *testing.T) {
 		all := []Input{proved("oa", "x1", "X1"), at("oa", "v1"), proved("oa", "x2", "X2"), proved("mp", "x4", "X4")}
 		var took []int
 		diff(t, "stored", []bool{true, true, true, true}, w.gatherBehind(t.Context(), all, func() {
-			waiting := slices.Clone(w.db.gather.waiting)
-			for w.db.gather.next() != nil {
-				took = append(took, len(waiting)-len(w.db.gather.waiting))
+			waiting := slices.Clone(w.db.strangers.waiting)
+			for w.db.strangers.next() != nil {
+				took = append(took, len(waiting)-len(w.db.strangers.waiting))
 			}
-			w.db.gather.waiting, w.db.gather.storing = waiting, somebody()
+			w.db.strangers.waiting, w.db.strangers.going = waiting, somebody()
 		}))
 		diff(t, "how many are gone after each", []int{3, 4}, took)
 		checkInvariants(t, w.db)
-		if w.db.gather.storing != nil {
+		if w.db.strangers.going != nil {
 			t.Error("it stays busy")
 		}
 	})
@@ -195,7 +195,7 @@ func TestWhoGivesUpWaitingIsAlone(t *testing.T) {
 		if <-given {
 			t.Error("he was told that he is stored")
 		}
-		diff(t, "how many wait", 1, len(w.db.gather.waiting))
+		diff(t, "how many wait", 1, len(w.db.strangers.waiting))
 	})
 	diff(t, "the other is stored", []bool{true}, stored)
 	diff(t, "openids", []string{"x2"}, w.lines(`SELECT openid FROM wxgate_identity`))
@@ -209,18 +209,18 @@ func TestTwinsAreNotStoredTogether(t *testing.T) {
 		first, other := proved("oa", "x1", "X1"), proved("oa", "x2", "X2")
 		for name, with := range map[string]func(){
 			"he waits":           func() {},
-			"he is being stored": func() { w.db.gather.next() },
+			"he is being stored": func() { w.db.strangers.next() },
 		} {
 			t.Run(name, func(t *testing.T) {
 				w := newWorldIn(t, w.db, phoneMode())
 				call, f, p := w.decided(first)
 				diff(t, "stored", []bool{true, true}, w.gatherBehind(t.Context(), []Input{first, other}, func() {
-					before := slices.Clone(w.db.gather.waiting)
+					before := slices.Clone(w.db.strangers.waiting)
 					with()
 					if _, stored := w.db.storeStranger(t.Context(), call, f, p); stored {
 						t.Error("the second was stored as a stranger")
 					}
-					w.db.gather.waiting = before
+					w.db.strangers.waiting = before
 				}))
 				out, err := w.db.Link(t.Context(), w.rules, first)
 				must(t, err)
@@ -242,7 +242,7 @@ func TestAMemberByPhoneDoesNotQueue(t *testing.T) {
 		if _, stored := w.db.storeStranger(ctx, call, f, p); !stored {
 			t.Error("he was not stored")
 		}
-		w.db.gather.storing = nil
+		w.db.strangers.going = nil
 	})
 }
 
@@ -251,18 +251,18 @@ func TestAPanicLeavesNobodyWaiting(t *testing.T) {
 	db := &DB{}
 	func() {
 		defer func() { _ = recover() }()
-		_ = db.storeTogether(t.Context(), &gathered{})
+		_ = db.strangers.together(t.Context(), &stranger{}, db.storeStrangers)
 		t.Error("without a database it should have panicked")
 	}()
-	if db.gather.storing != nil {
+	if db.strangers.going != nil {
 		t.Error("it stays busy")
 	}
 }
 
 func TestAStatementForSeveralIsAboutEach(t *testing.T) {
-	parts := []*gathered{}
+	parts := []*stranger{}
 	for i := range 7 {
-		parts = append(parts, &gathered{writes: []write{
+		parts = append(parts, &stranger{writes: []write{
 			{strangerSQL + "t WHERE (a = ?)", []any{i}}, {"INSERT INTO t (a, b) VALUES (?, 1)", []any{i}},
 		}})
 	}

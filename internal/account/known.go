@@ -8,28 +8,21 @@ import (
 	"time"
 )
 
-// knownSQL returns all in one column, a line each: a row's columns cost more
+// knownWhere returns all in one column, a line each: a row's columns cost more
 // than its lookup. No id has a line break in it, but for a unionid that WeChat
 // might think of.
 //
 // It does not look at the unionid's row. A user who has a unionid loses it only
 // when he is merged, or with the identities themselves, so the copy of his id
 // is right unless he was merged; then, or where there is none, readFacts knows.
-const knownSQL = `
+const knownWhere = `
 SELECT concat_ws('
 ', u.created, u.last_seen, coalesce(u.sessions_from, 0), u.kind, u.id, i.scope, i.unionid)
 FROM wxgate_identity i
 JOIN wxgate_user u ON u.id = i.owner_id
-WHERE i.appid = ? AND i.openid = ? AND u.merged_into IS NULL`
+WHERE u.merged_into IS NULL AND `
 
-// arrivedSQL is knownSQL for a visitor who arrives. The answer is empty where he
-// is not known but something is stored of him, and NULL where nothing is.
-const arrivedSQL = `SELECT coalesce((` + knownSQL + `), (SELECT '' FROM wxgate_identity WHERE appid = ? AND openid = ?),
-	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = ?), (SELECT '' FROM wxgate_visitor WHERE appid = ? AND openid = ?))`
-
-// arrives says whether a visitor comes with a unionid and without a session, so
-// that he is known by his openid, or by the unionid, or new.
-func (c *call) arrives() bool { return c.in.UnionID != "" && c.in.UserID == "" }
+const knownSQL = knownWhere + `i.appid = ? AND i.openid = ?`
 
 // readKnown reads the facts about a visitor who comes back as who he was, in one
 // cheap statement: his openid is stored under its unionid, WeChat tells no other
@@ -40,24 +33,15 @@ func (db *DB) readKnown(ctx context.Context, c call) (*facts, error) {
 	if c.in.OpenID == "" || c.phone.key != "" || c.in.ShopUserID != "" {
 		return nil, nil
 	}
-	pool, query, args := db.read, knownSQL, []string{c.in.AppID, c.in.OpenID}
 	if c.arrives() {
-		query, args = arrivedSQL, append(args, c.in.AppID, c.in.OpenID, c.in.UnionID, c.in.AppID, c.in.OpenID)
-		// Who is new is read where he will be stored, if nobody else is there:
-		// what a connection to SQLite keeps in memory is worth nothing after a
-		// change by another one.
-		if db.write.Stats().InUse == 0 {
-			pool = db.write
-		}
+		return db.readArrival(ctx, c)
 	}
-	found, err := db.askQuickly(ctx, pool, query, args...)
-	switch {
-	case err != nil:
+	var found string
+	err := db.askQuickly(ctx, db.read, knownSQL, func(text string) { found = text }, c.in.AppID, c.in.OpenID)
+	if err != nil {
 		return nil, fmt.Errorf("reading an identity: %w", err)
-	case c.arrives() && !found.Valid:
-		return &facts{now: time.Now(), in: c.in, rules: c.rules, unionIDKey: unionIDKey{"", c.in.UnionID}}, nil
 	}
-	return known(c, found.String)
+	return known(c, found)
 }
 
 // known makes facts of what knownSQL has found.

@@ -9,13 +9,13 @@ import (
 	"io"
 )
 
-// askQuickly runs a query for one optional text outside of a transaction. It
-// speaks to the driver itself: database/sql would have a goroutine watch the
-// context of each answer.
-func (db *DB) askQuickly(ctx context.Context, pool *sql.DB, query string, args ...string) (found sql.NullString, err error) {
+// askQuickly runs a query whose rows are one optional text each, outside of a
+// transaction. It speaks to the driver itself: database/sql would have a
+// goroutine watch the context of each answer.
+func (db *DB) askQuickly(ctx context.Context, pool *sql.DB, query string, each func(text string), args ...string) error {
 	pooled, err := pool.Conn(ctx)
 	if err != nil {
-		return found, err
+		return err
 	}
 	if db.embedded { // see readBriefly
 		ctx = context.WithoutCancel(ctx)
@@ -24,32 +24,35 @@ func (db *DB) askQuickly(ctx context.Context, pool *sql.DB, query string, args .
 	for i, arg := range args {
 		values[i] = driver.NamedValue{Ordinal: i + 1, Value: arg}
 	}
-	err = pooled.Raw(func(c any) (err error) {
-		found, err = c.(*conn).ask(ctx, query, values)
-		return err
-	})
+	err = pooled.Raw(func(c any) error { return c.(*conn).ask(ctx, query, each, values) })
 	if errors.Is(err, driver.ErrBadConn) { // and Raw has let go of the connection
-		return found, errors.Join(errBroken, err)
+		return errors.Join(errBroken, err)
 	}
-	return found, errors.Join(err, pooled.Close())
+	return errors.Join(err, pooled.Close())
 }
 
-func (c *conn) ask(ctx context.Context, query string, args []driver.NamedValue) (found sql.NullString, err error) {
+func (c *conn) ask(ctx context.Context, query string, each func(string), args []driver.NamedValue) error {
 	rows, err := c.QueryContext(ctx, query, args)
 	if err != nil {
-		return found, err
+		return err
 	}
 	var row [1]driver.Value
-	switch err = rows.Next(row[:]); {
-	case err == io.EOF:
+	for err = rows.Next(row[:]); err == nil; err = rows.Next(row[:]) {
+		var found sql.NullString
+		if found, err = asText(row[0]); err != nil {
+			break
+		}
+		if found.Valid {
+			each(found.String)
+		}
+	}
+	if err == io.EOF {
 		err = nil
-	case err == nil:
-		found, err = asText(row[0])
 	}
 	if failed := rows.Close(); err == nil {
 		err = failed
 	}
-	return found, err
+	return err
 }
 
 // asText is a text as one of the drivers tells it.

@@ -61,21 +61,21 @@ func TestWaitingToBeStoredWithOthersIsASpan(t *testing.T) {
 	db := newDB(t)
 	recorder := tracetest.NewSpanRecorder()
 	ctx, root := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test").Start(t.Context(), "request")
-	db.gather.storing = []*gathered{{}} // somebody
+	db.strangers.going = somebody()
 	stored := make(chan error)
 	go func() {
 		_, err := db.Link(ctx, Rules{FirstLogin: FirstLoginWeChat}, Input{AppID: "wx1111111111111111", OpenID: "o", UnionID: "u"})
 		stored <- err
 	}()
 	waits := func() bool {
-		db.gather.mu.Lock()
-		defer db.gather.mu.Unlock()
-		return len(db.gather.waiting) > 0
+		db.strangers.mu.Lock()
+		defer db.strangers.mu.Unlock()
+		return len(db.strangers.waiting) > 0
 	}
 	for !waits() {
 		time.Sleep(time.Millisecond)
 	}
-	db.storeWaiting(db.gather.next())
+	db.strangers.runAll(db.strangers.next(), db.storeStrangers)
 	must(t, <-stored)
 	root.End()
 	if !slices.ContainsFunc(recorder.Ended(), func(s sdktrace.ReadOnlySpan) bool {

@@ -1,6 +1,13 @@
 package account
 
-import "context"
+import (
+	"context"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/wxgate/wxgate/internal/span"
+)
 
 // A stranger is a visitor of whom nothing is stored: neither of his openid, nor
 // of his unionid, nor of his phone, nor of the guest whom his session knows.
@@ -49,7 +56,7 @@ func (db *DB) storeStranger(ctx context.Context, c call, f *facts, p plan) (out 
 		return Outcome{}, false
 	}
 	a := &applier{change: &change{ctx: ctx, at: f.now}, facts: f, plan: p, freshID: id}
-	if a.apply() != nil || db.storeTogether(ctx, a.gathered()) != nil {
+	if a.apply() != nil || db.strangers.together(ctx, a.stranger(), db.storeStrangers) != nil {
 		return Outcome{}, false // the id may be the very key that was there
 	}
 	out = f.outcome(&a.plan)
@@ -61,6 +68,74 @@ func (db *DB) storeStranger(ctx context.Context, c call, f *facts, p plan) (out 
 	return out, true
 }
 
-func (a *applier) gathered() *gathered {
-	return &gathered{openIDs: a.lockSet().openIDs, writes: append(a.check(), a.later...)}
+// stranger is what is stored of one.
+type stranger struct {
+	openIDs []openID // to lock
+	writes  []write
+}
+
+func (a *applier) stranger() *stranger {
+	return &stranger{openIDs: a.lockSet().openIDs, writes: append(a.check(), a.later...)}
+}
+
+// fits says whether each statement can be about several strangers, and is the
+// same as another's.
+func (s *stranger) fits(o *stranger) bool {
+	return slices.EqualFunc(s.writes, o.writes, func(a, b write) bool {
+		return a.query == b.query && a.oneMore() != ""
+	})
+}
+
+// isTwin says whether two are about one openid. The second would be no stranger's
+// when its turn comes, and all others of its transaction would have to be stored
+// anew.
+func (s *stranger) isTwin(o *stranger) bool {
+	return slices.ContainsFunc(s.openIDs, func(id openID) bool { return slices.Contains(o.openIDs, id) })
+}
+
+func (s *stranger) operation() span.Operation {
+	return span.Operation{Command: "BATCH", Batch: len(s.writes)}
+}
+
+// storeStrangers stores some who fit in one transaction: locks first.
+func (db *DB) storeStrangers(ctx context.Context, some []*stranger) error {
+	var all []write
+	if db.locksRows {
+		var openIDs []openID
+		for _, s := range some {
+			openIDs = append(openIDs, s.openIDs...)
+		}
+		all = db.lockOpenIDs(openIDs)
+	}
+	for i := range some[0].writes {
+		all = append(all, inPieces(some, i)...)
+	}
+	return db.together(ctx, all)
+}
+
+// oneMore is what makes a statement one about another stranger, too; empty if
+// nothing does.
+func (w write) oneMore() string {
+	if _, condition, found := strings.Cut(w.query, " WHERE "); found && strings.HasPrefix(w.query, strangerSQL) {
+		return " OR " + condition
+	}
+	if _, row, found := strings.Cut(w.query, " VALUES "); found {
+		return ", " + row
+	}
+	return ""
+}
+
+// inPieces makes of one statement for each stranger statements about several.
+// They are about 1, 2, 4 and so on, so that a connection has few to remember.
+func inPieces(some []*stranger, i int) (all []write) {
+	first := some[0].writes[i]
+	for len(some) > 0 {
+		n := 1 << (bits.Len(uint(len(some))) - 1)
+		w := write{query: first.query + strings.Repeat(first.oneMore(), n-1)}
+		for _, s := range some[:n] {
+			w.args = append(w.args, s.writes[i].args...)
+		}
+		all, some = append(all, w), some[n:]
+	}
+	return all
 }
