@@ -33,6 +33,9 @@ type dialect struct {
 	reads, writes sql.TxOptions
 	// embedded says that the database runs in this process.
 	embedded bool
+	// remembers says that statements which are stored together are prepared, and
+	// not sent as a text.
+	remembers bool
 	// locksRows is false where whoever writes has the whole database to himself.
 	locksRows bool
 	// check refuses a database that is not fit; nil: any is.

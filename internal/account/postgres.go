@@ -18,7 +18,7 @@ import (
 
 func postgresDialect() dialect {
 	return dialect{
-		name: "postgres", system: "postgresql", goose: goose.DialectPostgres, open: openPostgres, locksRows: true,
+		name: "postgres", system: "postgresql", goose: goose.DialectPostgres, open: openPostgres, locksRows: true, remembers: true,
 		reads:         sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 		writes:        sql.TxOptions{Isolation: sql.LevelReadCommitted},
 		lockShared:    "SELECT pg_advisory_xact_lock_shared(" + postgresLock + ")",

@@ -16,7 +16,7 @@ import (
 
 func sqliteDialect() dialect {
 	return dialect{
-		name: "sqlite", system: "sqlite", goose: goose.DialectSQLite3, open: openSQLite, embedded: true, reads: sql.TxOptions{ReadOnly: true},
+		name: "sqlite", system: "sqlite", goose: goose.DialectSQLite3, open: openSQLite, embedded: true, remembers: true, reads: sql.TxOptions{ReadOnly: true},
 		lostRace: sqliteLostRace, explain: explainSQLite,
 	}
 }

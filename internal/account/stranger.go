@@ -108,7 +108,11 @@ func (db *DB) storeStrangers(ctx context.Context, some []*stranger) error {
 		all = db.lockOpenIDs(openIDs)
 	}
 	for i := range some[0].writes {
-		all = append(all, inPieces(some, i)...)
+		if db.remembers {
+			all = append(all, inPieces(some, i)...)
+		} else {
+			all = append(all, aboutAll(some, i))
+		}
 	}
 	return db.together(ctx, all)
 }
@@ -125,17 +129,22 @@ func (w write) oneMore() string {
 	return ""
 }
 
-// inPieces makes of one statement for each stranger statements about several.
-// They are about 1, 2, 4 and so on, so that a connection has few to remember.
-func inPieces(some []*stranger, i int) (all []write) {
+// aboutAll makes of one statement for each stranger one about all.
+func aboutAll(some []*stranger, i int) write {
 	first := some[0].writes[i]
+	w := write{query: first.query + strings.Repeat(first.oneMore(), len(some)-1)}
+	for _, s := range some {
+		w.args = append(w.args, s.writes[i].args...)
+	}
+	return w
+}
+
+// inPieces is aboutAll, but of 1, 2, 4 and so on, so that a connection has few
+// statements to remember.
+func inPieces(some []*stranger, i int) (all []write) {
 	for len(some) > 0 {
 		n := 1 << (bits.Len(uint(len(some))) - 1)
-		w := write{query: first.query + strings.Repeat(first.oneMore(), n-1)}
-		for _, s := range some[:n] {
-			w.args = append(w.args, s.writes[i].args...)
-		}
-		all, some = append(all, w), some[n:]
+		all, some = append(all, aboutAll(some[:n], i)), some[n:]
 	}
 	return all
 }

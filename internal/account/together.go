@@ -112,29 +112,28 @@ func sendMySQL(ctx context.Context, c *conn, writes []write) error {
 // mysqlScript writes the values of statements into them: texts as hexadecimal
 // digits, in which nothing can be mistaken for SQL.
 func mysqlScript(writes []write) (string, error) {
-	var b strings.Builder
-	b.WriteString("START TRANSACTION")
+	b := []byte("START TRANSACTION")
 	for _, w := range writes {
-		b.WriteString("; ")
-		parts := strings.Split(w.query, "?")
-		if len(parts) != len(w.args)+1 {
-			return "", fmt.Errorf("a statement with %d places has %d values", len(parts)-1, len(w.args))
+		if places := strings.Count(w.query, "?"); places != len(w.args) {
+			return "", fmt.Errorf("a statement with %d places has %d values", places, len(w.args))
 		}
-		for i, arg := range w.args {
-			b.WriteString(parts[i])
+		b = append(b, "; "...)
+		query := w.query
+		for _, arg := range w.args {
+			before, after, _ := strings.Cut(query, "?")
+			b, query = append(b, before...), after
 			switch v := arg.(type) {
 			case string:
-				b.WriteString("x'" + hex.EncodeToString([]byte(v)) + "'")
+				b = append(hex.AppendEncode(append(b, "x'"...), []byte(v)), '\'')
 			case int64:
-				b.WriteString(strconv.FormatInt(v, 10))
+				b = strconv.AppendInt(b, v, 10)
 			case nil:
-				b.WriteString("NULL")
+				b = append(b, "NULL"...)
 			default:
 				return "", fmt.Errorf("a value is a %T", arg)
 			}
 		}
-		b.WriteString(parts[len(parts)-1])
+		b = append(b, query...)
 	}
-	b.WriteString("; COMMIT")
-	return b.String(), nil
+	return string(append(b, "; COMMIT"...)), nil
 }
