@@ -40,13 +40,11 @@ type dialect struct {
 	locksRows bool
 	// check refuses a database that is not fit; nil: any is.
 	check func(context.Context, *sql.DB) error
-	// What a Link locks first: lockShared, and the statement of lockNumbers with
-	// so many numbers, in order. An operation takes lockExclusive, which waits
-	// for lockShared and keeps it waiting. Where numbersSuffice, that goes for
-	// lockNumbers, too, and who has a number does without lockShared.
+	// What a Link locks first: the statement of lockNumbers with so many numbers,
+	// in order, or lockShared where it has none. An operation takes lockExclusive,
+	// which waits for both and keeps both waiting.
 	lockShared, lockExclusive string
 	lockNumbers               func(n int) string
-	numbersSuffice            bool
 	numbers                   uint64 // from 1 on
 	// byKey, behind the name of a table, has rows looked up by its primary key.
 	// A server that scans a small table instead may lock what it passes.

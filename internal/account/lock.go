@@ -80,10 +80,9 @@ func (db *DB) lock(ctx context.Context, tx *sql.Tx, r lockSet) error {
 	if !db.locksRows {
 		return nil
 	}
-	for _, w := range db.lockOpenIDs(r.openIDs) {
-		if err := lockRows(ctx, tx, w.query, w.args); err != nil {
-			return fmt.Errorf("locking openids: %w", err)
-		}
+	first := db.lockOpenIDs(r.openIDs)
+	if err := lockRows(ctx, tx, first.query, first.args); err != nil {
+		return fmt.Errorf("locking openids: %w", err)
 	}
 	byScope := grouped{}
 	for _, id := range r.unionIDs {
@@ -113,13 +112,10 @@ func lockRows(ctx context.Context, tx *sql.Tx, query string, args []any) error {
 	return queryRows(ctx, tx, query, args, func(*sql.Rows) error { return nil })
 }
 
-// lockOpenIDs are the statements that lock out operations, and openids.
-func (d *dialect) lockOpenIDs(openIDs []openID) (all []write) {
-	if len(openIDs) == 0 || !d.numbersSuffice {
-		all = []write{{query: d.lockShared}}
-	}
+// lockOpenIDs is the statement that locks out operations, and openids.
+func (d *dialect) lockOpenIDs(openIDs []openID) write {
 	if len(openIDs) == 0 {
-		return all
+		return write{query: d.lockShared}
 	}
 	numbers := make([]int64, len(openIDs))
 	for i, id := range openIDs {
@@ -127,7 +123,7 @@ func (d *dialect) lockOpenIDs(openIDs []openID) (all []write) {
 	}
 	slices.Sort(numbers)
 	args := fill(anyOf(numbers))
-	return append(all, write{d.lockNumbers(len(args)), args})
+	return write{d.lockNumbers(len(args)), args}
 }
 
 // lockSet are the rows that the decision is about.

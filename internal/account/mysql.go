@@ -23,7 +23,7 @@ func mysqlDialect() dialect {
 		lockNumbers: func(n int) string {
 			return "SELECT id FROM wxgate_lock" + mysqlByKey + " WHERE id" + in(n) + " FOR UPDATE"
 		},
-		numbers: 1023, numbersSuffice: true,
+		numbers:       1023,
 		byKey:         mysqlByKey,
 		lockExclusive: "SELECT id FROM wxgate_lock" + mysqlByKey + " ORDER BY id FOR UPDATE",
 		lockSchema:    "SELECT GET_LOCK(CONCAT('wxgate ', MD5(DATABASE())), 5)",

@@ -39,7 +39,8 @@ const (
 )
 
 func postgresLockNumbers(n int) string {
-	return "SELECT pg_advisory_xact_lock(n) FROM (VALUES (CAST(? AS bigint))" + strings.Repeat(", (CAST(? AS bigint))", n-1) + ") AS l (n)"
+	return "SELECT pg_advisory_xact_lock_shared(" + postgresLock + "), pg_advisory_xact_lock(n) " +
+		"FROM (VALUES (CAST(? AS bigint))" + strings.Repeat(", (CAST(? AS bigint))", n-1) + ") AS l (n)"
 }
 
 // checkPostgres refuses a database that cannot hold every name.

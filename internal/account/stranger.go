@@ -105,7 +105,7 @@ func (db *DB) storeStrangers(ctx context.Context, some []*stranger) error {
 		for _, s := range some {
 			openIDs = append(openIDs, s.openIDs...)
 		}
-		all = db.lockOpenIDs(openIDs)
+		all = append(all, db.lockOpenIDs(openIDs))
 	}
 	for i := range some[0].writes {
 		if db.remembers {
