@@ -101,6 +101,7 @@ func (c *crowd) finish() {
 	for _, h := range c.all {
 		h.ctx = c.w.t.Context()
 		ending.Go(h.finish)
+		time.Sleep(50 * time.Millisecond) // after an hour there are thousands
 	}
 	ending.Wait()
 }
