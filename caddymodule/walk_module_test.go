@@ -63,6 +63,7 @@ func TestOtherAuthorsProxyBeforeTheGateIsRefused(t *testing.T) {
 // TestGateThatCannotBeCheckedIsSaidInTheLog: routes inside other authors'
 // handlers are not known.
 func TestGateThatCannotBeCheckedIsSaidInTheLog(t *testing.T) {
+	dataDir(t) // goes when Caddy, which writes there, has stopped
 	t.Cleanup(func() { stop(t) })
 	if err := caddy.Load(handlers(t, `{"handler":"box","handle":[{"handler":"wxgate","external_url":"http://127.0.0.1"}]}`), true); err != nil {
 		t.Fatal(err)
