@@ -39,14 +39,14 @@ func (b *browser) holds(token string) {
 	b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "wxgate", Value: token, Path: "/"}})
 }
 
-// ofUser is what the database says of somebody.
-func ofUser(rg *phoneRig, id string) (rows []string) {
+// of are the rows of the database that name somebody.
+func of(rg *phoneRig, names ...string) (rows []string) {
 	for table, all := range dump(rg.t, rg.rig) {
 		if table == "wxgate_id_block" {
 			continue
 		}
 		for _, row := range all {
-			if strings.Contains(row, id) {
+			if slices.ContainsFunc(names, func(name string) bool { return strings.Contains(row, name) }) {
 				rows = append(rows, table+" "+row)
 			}
 		}
@@ -166,10 +166,10 @@ func TestSessionEndedElsewhereAddsNothingHere(t *testing.T) {
 				if thief.fetch(http.MethodGet, "/goods"); !rg.toldOf(id) {
 					t.Fatal("this gateway has heard of the end: nothing is tried here")
 				}
-				before := ofUser(rg, id)
+				before := of(rg, id)
 				x.act(rg, thief)
 				must(t, rg.site.Watcher.poll(t.Context()))
-				if diff := cmp.Diff(before, ofUser(rg, id)); diff != "" {
+				if diff := cmp.Diff(before, of(rg, id)); diff != "" {
 					t.Errorf("the account has changed:\n%s", diff)
 				}
 				if thief.fetch(http.MethodGet, "/goods"); rg.toldOf(id) {
@@ -206,7 +206,68 @@ func TestGuestEndedElsewhereIsFetchedByNobody(t *testing.T) {
 	}
 	thief.get(mallory.ticket("/goods"))
 	thief.tapLogin(thief.get("/wxgate/login?return_to=/goods"))
-	if rows := ofUser(rg, guest); len(rows) > 0 {
+	if rows := of(rg, guest); len(rows) > 0 {
 		t.Errorf("li's guest is %q", rows)
+	}
+}
+
+// The same with the session of a mini program, which says who WeChat knows even
+// after a logout: a tap that brings a phone makes its holder a member again.
+func TestMiniSessionEndedElsewhereAddsNothingHere(t *testing.T) {
+	ownPhone := func(rg *phoneRig, thief *mini) {
+		rg.wait()
+		thief.post("/wxgate/phone/code", map[string]string{"phone": wangPhone})
+		if rg.inbox.count() > 0 {
+			thief.post("/wxgate/phone", map[string]string{"phone": wangPhone, "code": rg.inbox.last(rg.t).Code})
+		}
+	}
+	for name, act := range map[string]func(rg *phoneRig, thief *mini){
+		"his own phone": ownPhone,
+		"a logout, and his own phone": func(rg *phoneRig, thief *mini) {
+			thief.request(http.MethodPost, "/wxgate/logout", nil)
+			ownPhone(rg, thief)
+		},
+		"a logout by the shop, and his own phone": func(rg *phoneRig, thief *mini) {
+			rg.shop = func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Wxgate-Logout", "1")
+				w.WriteHeader(http.StatusNoContent)
+			}
+			thief.request(http.MethodGet, "/logout.php", nil)
+			rg.shop = nil
+			ownPhone(rg, thief)
+		},
+		"a nickname": func(_ *phoneRig, thief *mini) { thief.give("Mallory", "") },
+	} {
+		for how, end := range map[string]func(rg *phoneRig, li *mini, id string){
+			"logged out": func(_ *phoneRig, li *mini, _ string) { li.request(http.MethodPost, "/wxgate/logout", nil) },
+			"revoked": func(rg *phoneRig, _ *mini, id string) {
+				must(rg.t, rg.pick().Accounts.(*account.DB).RevokeUser(rg.t.Context(), id, account.By{Reason: "a stolen phone"}))
+			},
+		} {
+			t.Run(path.Join(name, how), func(t *testing.T) {
+				rg := newPhoneRig(t, weChatMode, withMini, listening)
+				li, thief := rg.miniOf(wechattest.Person{Name: "li"}), rg.miniOf(wechattest.Person{Name: "mallory"})
+				id := li.login("login").User.ID
+				thief.token = li.token
+				thief.shop("/me/orders")
+				other := rg.beside()
+				rg.pick = func() *Site { return other }
+				end(rg, li, id)
+				rg.pick = nil
+				if seen, _ := thief.shop("/me/orders"); seen != id {
+					t.Fatal("this gateway has heard of the end: nothing is tried here")
+				}
+				openID := rg.wechat.OpenID("li", testMiniID)
+				before := of(rg, id, openID)
+				act(rg, thief)
+				must(t, rg.site.Watcher.poll(t.Context()))
+				if diff := cmp.Diff(before, of(rg, id, openID)); diff != "" {
+					t.Errorf("the account has changed:\n%s", diff)
+				}
+				if got := thief.request(http.MethodGet, "/wxgate/me", nil); strings.Contains(got.body, id) {
+					t.Error("he still is li")
+				}
+			})
+		}
 	}
 }

@@ -248,8 +248,9 @@ type meIdentity struct {
 // logout ends the session and makes the browser a signed-out guest, whom
 // nothing recognises until he taps 'log in'.
 func (s *Site) logout(w http.ResponseWriter, r *http.Request, v *Visit) {
+	failed := v.failed || !s.confirm(r.Context(), v)
 	old := v.session()
-	if v.failed || old != nil && !s.endSession(r.Context(), v, old) {
+	if failed || old != nil && !s.endSession(r.Context(), v, old) {
 		// Saying so is better than a logout that comes undone.
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 		return

@@ -301,7 +301,7 @@ func (s *Site) hearLogout(l *listener, h http.Header) (issued bool) {
 	}
 	outcome := wordHeeded
 	ctx := context.WithoutCancel(l.ctx())
-	if !s.endSession(ctx, v, old) {
+	if !s.confirm(ctx, v) || !s.endSession(ctx, v, old) {
 		outcome = wordUnavailable // but this browser forgets it all the same
 	}
 	s.give(v, s.signedOut(ctx, v))
@@ -331,7 +331,7 @@ func (s *Site) signedOut(ctx context.Context, v *Visit) *session.Session {
 	}
 	next.SignedOut = true
 	// A mini program has no page to be known anew on: the next tap brings a phone.
-	if old := v.session(); v.viaHeader && old != nil {
+	if old := v.session(); v.viaHeader && old != nil && !v.failed {
 		if _, mini := appOf(s.cfg.MiniPrograms, old.AppID); mini {
 			next.AppID, next.OpenID, next.UnionID = old.AppID, old.OpenID, old.UnionID
 		}
