@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -12,11 +13,21 @@ import (
 // fullSession has every field set, the ids as long as they get.
 func fullSession() *Session {
 	return &Session{
-		ID: NewID(), UserID: strings.Repeat("u", 64), Kind: "member", Born: 1_767_225_600,
+		ID: NewID(), Root: NewID(), UserID: strings.Repeat("u", 64), Kind: "member", Born: 1_767_225_600,
 		IssuedAt: 1_767_225_600, RenewedAt: 1_767_225_600, ExpiresAt: 1_769_817_600,
 		Channel: "mini_program", AMR: "wechat_phone",
 		AppID: "wx1111111111111111", OpenID: strings.Repeat("o", 128), UnionID: strings.Repeat("n", 128),
-		SignedOut: true, Snapshot: true, ConsentedAt: 1_767_225_600,
+		SignedOut: true, Snapshot: true, ConsentedAt: 1_767_225_600, AskedAt: 1_767_225_600,
+		HandedOver: true, Left: strings.Repeat("l", 64), LeftBorn: 1_767_225_600,
+	}
+}
+
+func TestFullSessionHasEveryFieldSet(t *testing.T) {
+	v := reflect.ValueOf(*fullSession())
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			t.Errorf("%s is not set", v.Type().Field(i).Name)
+		}
 	}
 }
 
@@ -49,6 +60,13 @@ func TestSealSessionRefusesWhatWouldNotComeBack(t *testing.T) {
 	long.UserID = strings.Repeat("u", 500)
 	if token, err := k.SealSession(long); err == nil {
 		t.Errorf("sealed a session of %d bytes", len(token))
+	}
+	for n := range 500 { // to the byte
+		s := &Session{ID: NewID(), UserID: strings.Repeat("u", 300+n), ExpiresAt: 2000}
+		token, err := k.SealSession(s)
+		if _, ok := k.OpenSession(token, time.Unix(1000, 0)); ok != (err == nil) {
+			t.Errorf("%d bytes: sealed with the error %v, and opened %v", len(token), err, ok)
+		}
 	}
 	// Two shop ids that differ only in a byte that is not UTF-8 would become
 	// one person.
