@@ -32,11 +32,16 @@ func (rg *rig) beside() *Site {
 	return site
 }
 
-// holds lets a browser have a session that was taken from another one.
+// holds lets a browser have a session that was taken from another one; empty:
+// none any more.
 func (b *browser) holds(token string) {
 	u, err := url.Parse(b.rg.srv.URL)
 	must(b.rg.t, err)
-	b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "wxgate", Value: token, Path: "/"}})
+	c := &http.Cookie{Name: "wxgate", Value: token, Path: "/"}
+	if token == "" {
+		c.MaxAge = -1
+	}
+	b.client.Jar.SetCookies(u, []*http.Cookie{c})
 }
 
 // of are the rows of the database that name somebody.
@@ -120,6 +125,17 @@ func thefts() map[string]theft {
 				return li
 			},
 			act: func(rg *phoneRig, thief *browser) { rg.change(thief, newPhone) },
+		},
+		"his own WeChat, to change the phone": {
+			victim: liByPhone, thief: malloryInWeChat, act: func(_ *phoneRig, thief *browser) {
+				thief.tap(thief.get(changeMe), "go=wechat")
+			},
+		},
+		"his own WeChat, for a merge": {
+			victim: liByPhone, thief: malloryInWeChat, act: func(rg *phoneRig, thief *browser) {
+				rg.proveForMerge(thief, wangPhone)
+				thief.get("/wxgate/merge?return_to=/cart&go=wechat", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
+			},
 		},
 		"the session of the member whom the guest has become": {
 			victim: liInWeChat("/goods"), act: func(_ *phoneRig, thief *browser) { thief.get("/goods") },

@@ -37,6 +37,9 @@ func TestEndedSessionGetsNoWeChatWhileTheStoreStumbles(t *testing.T) {
 	rg.site.Accounts = forgetfulAccounts{accounts}
 	thief.get(callback, func(r *http.Request) { r.Header.Set("Cookie", "wxgate="+stolen+"; wxgate-flow="+flow) })
 	rg.site.Accounts = accounts
+	if n := rg.wechat.Count(wechattest.ExchangeCode); n != 0 {
+		t.Errorf("%d codes were spent in vain", n)
+	}
 	thief.clearCookies()
 	thief.get("/goods")
 	if who := thief.whom(); strings.HasPrefix(who, "member U7") {

@@ -70,6 +70,23 @@ func TestForeignTicketDoesNotReplaceWhoIsKnown(t *testing.T) {
 	}
 }
 
+// li has proved himself in the web-view by his phone alone.
+func TestForeignTicketDoesNotReplaceAMemberByPhone(t *testing.T) {
+	rg := newPhoneRig(t, withMini)
+	view := rg.webViewOf("li", testMiniID)
+	view.fetch(http.MethodGet, "/goods")
+	if got := rg.verify(view, liPhone); got.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", got.StatusCode, got.body)
+	}
+	member := view.me().ID
+	mallory := rg.miniOf(wechattest.Person{Name: "mallory"})
+	mallory.login("")
+	view.stay(mallory.ticket("/goods"))
+	if me := view.me(); me.ID != member || me.Kind != "member" {
+		t.Errorf("the member %s became %+v", member, me)
+	}
+}
+
 // li, a guest of the web-view who has ordered, opens mallory's ticket in the
 // same mini program. What li had before, his phone and his login never become
 // mallory's, and what he had is his again when he proves who he is.
@@ -197,6 +214,27 @@ func TestNothingIsAddedToAHandedOverMember(t *testing.T) {
 	}
 }
 
+// What li's browser has ordered before she handed herself over to it is hers as
+// soon as WeChat says there who she is, also where her first login takes a phone
+// besides, and where the page was opened twice.
+func TestGuestWhoWasLeftIsFetchedByAProofThatIsNoLoginYet(t *testing.T) {
+	for tickets := 1; tickets <= 2; tickets++ {
+		rg := newPhoneRig(t, withMini)
+		li := rg.miniOf(wechattest.Person{Name: "li", Consent: wechattest.Accept})
+		handed := li.login("").User.ID
+		view := rg.webViewOf("li", testMiniID)
+		view.fetch(http.MethodGet, "/goods")
+		ordered, _, _ := rg.identityOf()
+		for range tickets {
+			view.stay(li.ticket("/goods"))
+		}
+		view.tapLogin(view.get("/me/orders"))
+		if now, err := rg.db.Contact(t.Context(), ordered); err != nil || now.ID != handed || now.Kind != account.Guest {
+			t.Errorf("after %d tickets: the orders of %s are %+v's, want %s's: %v", tickets, ordered, now, handed, err)
+		}
+	}
+}
+
 // An authorization began in a session that was handed over meanwhile: WeChat has
 // proved li, and mallory's member does not get him.
 func TestConsentInAHandedOverMemberIsHisOwn(t *testing.T) {
@@ -205,6 +243,10 @@ func TestConsentInAHandedOverMemberIsHisOwn(t *testing.T) {
 		if in := standIn(account.Input{AppID: testAppID, OpenID: "o2", UnionID: unionID}, sess); in.UserID != want || in.SessionUnionID != "" {
 			t.Errorf("%q: %+v", unionID, in)
 		}
+	}
+	// Two of whom no unionid is known are not one.
+	if in := standIn(account.Input{AppID: testAppID, OpenID: "o2"}, &session.Session{UserID: "9", Kind: kindGuest, HandedOver: true}); !in.HandedOver {
+		t.Errorf("without unionids: %+v", in)
 	}
 }
 

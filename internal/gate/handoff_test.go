@@ -141,6 +141,29 @@ func TestGuestWhoIsAMemberByNowIsHandedOverAsOne(t *testing.T) {
 	}
 }
 
+// What was bound to the session of the browser before, such as a code under way,
+// is not his who was handed over.
+func TestHandOffBeginsALineOfItsOwn(t *testing.T) {
+	rg := newRig(t, withMini)
+	view := rg.webViewOf("li", testMiniID)
+	view.fetch(http.MethodGet, "/goods")
+	before := view.cookies()["wxgate"]
+	li := rg.miniOf(wechattest.Person{Name: "li"})
+	li.login("")
+	view.get(li.ticket("/cart"))
+	lines := map[string]bool{}
+	for _, token := range []string{before, view.cookies()["wxgate"], li.token} {
+		sess, ok := rg.keys.OpenSession(token, time.Now())
+		if !ok {
+			t.Fatalf("no session in %q", token)
+		}
+		lines[sess.Line()] = true
+	}
+	if len(lines) != 3 {
+		t.Errorf("%d lines of three sessions", len(lines))
+	}
+}
+
 func TestTicketWorksOnce(t *testing.T) {
 	rg := newRig(t, withMini)
 	li := rg.miniOf(wechattest.Person{Name: "li"})
@@ -287,7 +310,9 @@ func TestTicketOfAnEndedSession(t *testing.T) {
 	u := li.ticket("/goods")
 	li.request(http.MethodPost, "/wxgate/logout", nil)
 	view := rg.webViewOf("li", testMiniID)
-	view.get(u)
+	if got := view.get(u); got.StatusCode != http.StatusOK || got.Request.URL.Path != "/goods" {
+		t.Errorf("it led to %s, %d", got.Request.URL, got.StatusCode)
+	}
 	if id, _ := view.shownTo("/goods"); id == member {
 		t.Error("a ticket outlived the logout")
 	}

@@ -29,6 +29,49 @@ func (rg *rig) age(callback string, d time.Duration) {
 	must(rg.t, rg.store.Put(rg.t.Context(), key, raw, time.Hour))
 }
 
+// ageResult makes an authorization one that ended a minute earlier.
+func (rg *rig) ageResult(callback string) {
+	rg.t.Helper()
+	u, err := url.Parse(callback)
+	must(rg.t, err)
+	key := resultKey(u.Query().Get("state"))
+	sealed, found, err := rg.store.Get(rg.t.Context(), key)
+	must(rg.t, err)
+	res, ok := rg.site.openResult(sealed)
+	if !found || !ok {
+		rg.t.Fatalf("no result of %s", callback)
+	}
+	res.At -= int64(resultLife / time.Second)
+	must(rg.t, rg.store.Put(rg.t.Context(), key, rg.site.sealResult(res), time.Hour))
+}
+
+// A callback that comes again earns its session again: within a minute, and
+// nobody who has logged out since.
+func TestCallbackThatComesAgainEarnsNoMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		between func(rg *rig, b *browser, callback string)
+		again   bool
+	}{
+		"at once":        {func(_ *rig, b *browser, _ string) { b.holds("") }, true},
+		"a minute later": {func(rg *rig, b *browser, callback string) { b.holds(""); rg.ageResult(callback) }, false},
+		"after a logout": {func(_ *rig, b *browser, _ string) { b.fetch(http.MethodPost, "/wxgate/logout") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rg := newRig(t)
+			b := rg.wechatBrowser(accepting("li"))
+			callback := b.startConsent("/me/orders")
+			b.get(callback)
+			member := b.cookies()["wxgate"]
+			c.between(rg, b, callback)
+			before := b.cookies()["wxgate"]
+			b.stay(callback)
+			if after := b.cookies()["wxgate"]; (after == member) != c.again || !c.again && after != before {
+				t.Errorf("he had %.9q and has %.9q; the login's was %.9q", before, after, member)
+			}
+		})
+	}
+}
+
 // A QR code that was left on the screen for too long logs nobody in, and its
 // page leads on to where he wanted to go all the same.
 func TestScanThatComesTooLateLeadsBackToItsPage(t *testing.T) {

@@ -150,10 +150,39 @@ func TestMergeTakesNobodyElsesAccount(t *testing.T) {
 	if got := b.post("/wxgate/merge", nil); !is(got, http.StatusConflict, "one_account") {
 		t.Errorf("a third member merges: %d %s", got.StatusCode, got.body)
 	}
+	// Then he proves both once more, as the third.
+	rg.proveForMerge(b, liPhone)
+	page := b.follow(b.get("/wxgate/merge?return_to=/cart", english), "Confirm with WeChat")
+	if strings.Contains(page.body, "••••") || !strings.Contains(page.body, "nothing to merge") {
+		t.Errorf("a third member who has proved two others sees\n%s", page.body)
+	}
+	if got := b.post("/wxgate/merge", nil); !is(got, http.StatusConflict, "one_account") {
+		t.Errorf("and merges them: %d %s", got.StatusCode, got.body)
+	}
 	for _, id := range []string{phones, weChats} {
 		if _, err := rg.db.Self(t.Context(), id); err != nil {
 			t.Errorf("%s is gone: %v", id, err)
 		}
+	}
+}
+
+// Two people share a computer: what one has proved is no proof of the other's.
+func TestProofsOfWhoWasHereBeforeAreNobodysForAMerge(t *testing.T) {
+	rg := newPhoneRig(t, weChatMode, listening)
+	b, phones, weChats := rg.twoAccounts()
+	rg.proveForMerge(b, newPhone)
+	b.follow(b.get("/wxgate/merge?return_to=/cart", english), "Confirm with WeChat")
+	rg.says("/login.php", http.StatusOK, "X-Wxgate-Login: "+phones)
+	b.submit("/login.php")
+	rg.proveForMerge(b, liPhone)
+	if page := b.get("/wxgate/merge", english); strings.Contains(page.body, "••••") || !strings.Contains(page.body, "Now your WeChat") {
+		t.Errorf("he sees\n%s", page.body)
+	}
+	if got := b.post("/wxgate/merge", nil); !is(got, http.StatusConflict, "one_account") {
+		t.Errorf("he merges: %d %s", got.StatusCode, got.body)
+	}
+	if _, err := rg.db.Self(t.Context(), weChats); err != nil {
+		t.Errorf("%s is gone: %v", weChats, err)
 	}
 }
 

@@ -337,6 +337,41 @@ func (s *lateStore) Take(ctx context.Context, key string) ([]byte, bool, error) 
 	return s.Store.Take(ctx, key)
 }
 
+// The code before the newest is none any more, not even while the newest is made.
+func TestCodeThatWasReplacedMeanwhileIsNone(t *testing.T) {
+	rg := newPhoneRig(t)
+	b := rg.visitor()
+	b.askCode(liPhone)
+	first := rg.inbox.last(t).Code
+	overtaken := &overtakenStore{Store: rg.site.Store}
+	overtaken.meanwhile = func() {
+		rg.wait()
+		if got := b.askCode(liPhone); got.StatusCode != http.StatusAccepted {
+			t.Errorf("no second code: %d %s", got.StatusCode, got.body)
+		}
+	}
+	rg.site.Store = overtaken
+	if got := b.prove(liPhone, first); !is(got, http.StatusUnprocessableEntity, "code_expired") {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+}
+
+// overtakenStore is a store in which something happens after a code was read.
+type overtakenStore struct {
+	session.Store
+	meanwhile func()
+}
+
+func (s *overtakenStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	value, found, err := s.Store.Get(ctx, key)
+	if strings.HasPrefix(key, "code:") && s.meanwhile != nil {
+		now := s.meanwhile
+		s.meanwhile = nil
+		now()
+	}
+	return value, found, err
+}
+
 // A code is used up before it brings anything, so that it is of one use though
 // the store fails then.
 func TestCodeIsOfOneUseThoughItsResultIsLost(t *testing.T) {
