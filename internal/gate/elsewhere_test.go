@@ -44,6 +44,13 @@ func (b *browser) holds(token string) {
 	b.client.Jar.SetCookies(u, []*http.Cookie{c})
 }
 
+func (b *browser) isAskedToLogIn(got answer) {
+	b.rg.t.Helper()
+	if got.Request.URL.Path != "/wxgate/login" || got.StatusCode != http.StatusOK {
+		b.rg.t.Errorf("he is at %s, %d", got.Request.URL, got.StatusCode)
+	}
+}
+
 // of are the rows of the database that name somebody.
 func of(rg *phoneRig, names ...string) (rows []string) {
 	for table, all := range dump(rg.t, rg.rig) {
@@ -128,13 +135,15 @@ func thefts() map[string]theft {
 		},
 		"his own WeChat, to change the phone": {
 			victim: liByPhone, thief: malloryInWeChat, act: func(_ *phoneRig, thief *browser) {
-				thief.tap(thief.get(changeMe), "go=wechat")
+				thief.isAskedToLogIn(thief.tap(thief.get(changeMe), "go=wechat"))
 			},
 		},
 		"his own WeChat, for a merge": {
 			victim: liByPhone, thief: malloryInWeChat, act: func(rg *phoneRig, thief *browser) {
 				rg.proveForMerge(thief, wangPhone)
-				thief.get("/wxgate/merge?return_to=/cart&go=wechat", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") })
+				thief.isAskedToLogIn(thief.get("/wxgate/merge?return_to=/cart&go=wechat", func(r *http.Request) {
+					r.Header.Set("Sec-Fetch-Site", "same-origin")
+				}))
 			},
 		},
 		"the session of the member whom the guest has become": {

@@ -272,16 +272,20 @@ func TestFirstPhoneAfterALogoutLogsIn(t *testing.T) {
 // His WeChat has another number by now. It is not bound without more ado, but
 // WeChat has said who he is all the same.
 func TestRefusedPhoneAfterALogoutLogsIn(t *testing.T) {
-	rg := newRig(t, withMini, func(c *Config) { c.Account.FirstLogin = account.FirstLoginWeChatPhone })
-	li := rg.miniOf(liMini())
-	li.login("")
-	_, member := li.tapPhone()
-	li.request(http.MethodPost, "/wxgate/logout", nil)
-	rg.wechat.AddPerson(wechattest.Person{Name: "li", Phone: "13800138003"})
-	if got, _ := li.tapPhone(); !is(got, http.StatusConflict, "phone_change_needs_flow") {
-		t.Errorf("%d %s", got.StatusCode, got.body)
-	}
-	if id, kind := li.shop("/goods"); id != member.User.ID || kind != "member" {
-		t.Errorf("he is %s %s, want the member %s", kind, id, member.User.ID)
+	for _, guestsOff := range []bool{false, true} {
+		rg := newRig(t, withMini, func(c *Config) {
+			c.Account.FirstLogin, c.Account.GuestsOff = account.FirstLoginWeChatPhone, guestsOff
+		})
+		li := rg.miniOf(liMini())
+		li.login("")
+		_, member := li.tapPhone()
+		li.request(http.MethodPost, "/wxgate/logout", nil)
+		rg.wechat.AddPerson(wechattest.Person{Name: "li", Phone: "13800138003"})
+		if got, _ := li.tapPhone(); !is(got, http.StatusConflict, "phone_change_needs_flow") {
+			t.Errorf("%d %s", got.StatusCode, got.body)
+		}
+		if id, kind := li.shop("/goods"); id != member.User.ID || kind != "member" {
+			t.Errorf("guests off %v: he is %s %s, want the member %s", guestsOff, kind, id, member.User.ID)
+		}
 	}
 }
