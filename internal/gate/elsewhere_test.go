@@ -284,7 +284,12 @@ func TestMiniSessionEndedElsewhereAddsNothingHere(t *testing.T) {
 				}
 				openID := rg.wechat.OpenID("li", testMiniID)
 				before := of(rg, id, openID)
+				stolen := thief.token
 				act(rg, thief)
+				thief.token = stolen
+				if got := thief.request(http.MethodGet, "/goods", nil); !is(got, http.StatusUnauthorized, "session_expired") {
+					t.Errorf("what was found out is not remembered: %d %s", got.StatusCode, got.body)
+				}
 				must(t, rg.site.Watcher.poll(t.Context()))
 				if diff := cmp.Diff(before, of(rg, id, openID)); diff != "" {
 					t.Errorf("the account has changed:\n%s", diff)
@@ -294,5 +299,28 @@ func TestMiniSessionEndedElsewhereAddsNothingHere(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A login has replaced a session on another gateway: here too it is served as
+// what it was for a minute, and earns nothing more.
+func TestSessionRotatedElsewhereIsServedAsWhatItWas(t *testing.T) {
+	rg := newRig(t)
+	b := rg.wechatBrowser(wechattest.Person{Name: "li", Follower: true})
+	b.get("/goods")
+	guest, _, _ := rg.identityOf()
+	old := b.cookies()["wxgate"]
+	other := rg.beside()
+	rg.pick = func() *Site { return other }
+	if got := b.fetch(http.MethodGet, "/api/me/orders"); got.StatusCode != http.StatusOK {
+		t.Fatalf("no login: %d %s", got.StatusCode, got.body)
+	}
+	rg.pick = nil
+	b.holds(old)
+	if got := b.fetch(http.MethodGet, "/api/me/orders"); got.StatusCode != http.StatusUnauthorized || len(got.Header["Set-Cookie"]) > 0 {
+		t.Errorf("%d %v", got.StatusCode, got.Header["Set-Cookie"])
+	}
+	if b.fetch(http.MethodGet, "/goods"); !rg.toldOf(guest) {
+		t.Error("he is not the guest any more")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
@@ -118,6 +119,21 @@ func TestMiniSessionIsRenewed(t *testing.T) {
 	li.token = old
 	if id, _ := li.shop("/goods"); id != said.User.ID || li.token == old {
 		t.Errorf("he is %s, a new session: %v", id, li.token != old)
+	}
+}
+
+// A login with a session in its last minute, of the same member, gets one that
+// does not end with it.
+func TestLoginInTheLastMinuteOfASessionOutlivesIt(t *testing.T) {
+	rg := newRig(t, withMini)
+	li := rg.miniOf(liMini())
+	li.login("login")
+	old, _ := rg.keys.OpenSession(li.token, time.Now())
+	must(t, rg.db.RevokeSession(t.Context(), old.ID, time.Now().Add(account.RotationGrace), time.Now().Add(time.Hour)))
+	li.login("login")
+	now, ok := rg.keys.OpenSession(li.token, time.Now())
+	if !ok || now.UserID != old.UserID || now.ID == old.ID {
+		t.Errorf("%s has the session %s, before he was %s with %s", now.UserID, now.ID, old.UserID, old.ID)
 	}
 }
 

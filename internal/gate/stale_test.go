@@ -82,6 +82,38 @@ func TestEndedSessionOfNobodyLogsNobodyIn(t *testing.T) {
 	}
 }
 
+// Nor does a code cost anything for it.
+func TestEndedSessionOfNobodyIsSentNoCode(t *testing.T) {
+	rg := newPhoneRig(t, func(c *Config) { c.Account.GuestsOff = true })
+	b := rg.wechatBrowser(wechattest.Person{Name: "wang", Follower: true})
+	b.get("/goods")
+	old := b.cookies()["wxgate"]
+	b.fetch(http.MethodPost, "/wxgate/logout")
+	b.holds(old)
+	if got := b.askCode(liPhone); !is(got, http.StatusUnauthorized, "login_required") || rg.inbox.count() != 0 {
+		t.Errorf("%d %s, and %d messages", got.StatusCode, got.body, rg.inbox.count())
+	}
+}
+
+// Sites with a common cookie domain may have apps of their own. What was proved
+// in an app that is none of this site's makes nobody a member here.
+func TestWhatAnotherSitesAppHasProvedPromotesNobody(t *testing.T) {
+	rg := newRig(t)
+	b := rg.browser(uaChrome)
+	now := time.Now()
+	for appID, want := range map[string]int{testAppID: http.StatusOK, "wx9999999999999999": http.StatusUnauthorized} {
+		token, err := rg.keys.SealSession(&session.Session{
+			ID: session.NewID(), UserID: "1000000099", Kind: kindGuest, Born: now.Unix(), IssuedAt: now.Unix(), ExpiresAt: now.Add(time.Hour).Unix(),
+			Channel: channelBrowser, AppID: appID, OpenID: "o-" + appID, UnionID: "u-" + appID,
+		})
+		must(t, err)
+		b.holds(token)
+		if got := b.fetch(http.MethodGet, "/api/me/orders"); got.StatusCode != want {
+			t.Errorf("%s: %d, want %d", appID, got.StatusCode, want)
+		}
+	}
+}
+
 // deafAfterLink is an account store that cannot be read once a Link is done.
 type deafAfterLink struct {
 	*flakyAccounts
