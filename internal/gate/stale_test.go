@@ -103,7 +103,7 @@ func TestWhatAnotherSitesAppHasProvedPromotesNobody(t *testing.T) {
 	now := time.Now()
 	for appID, want := range map[string]int{testAppID: http.StatusOK, "wx9999999999999999": http.StatusUnauthorized} {
 		token, err := rg.keys.SealSession(&session.Session{
-			ID: session.NewID(), UserID: "1000000099", Kind: kindGuest, Born: now.Unix(), IssuedAt: now.Unix(), ExpiresAt: now.Add(time.Hour).Unix(),
+			ID: session.NewID(), UserID: "guest-" + appID, Kind: kindGuest, Born: now.Unix(), IssuedAt: now.Unix(), ExpiresAt: now.Add(time.Hour).Unix(),
 			Channel: channelBrowser, AppID: appID, OpenID: "o-" + appID, UnionID: "u-" + appID,
 		})
 		must(t, err)
