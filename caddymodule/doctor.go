@@ -24,7 +24,7 @@ const (
 
 // finding is one thing that the doctor has looked at.
 type finding struct {
-	Check   string `json:"check"`   // app, unionid, callback, site, database, disk, redis, webhook, clock or setting
+	Check   string `json:"check"`   // app, unionid, callback, site, shop, database, disk, redis, webhook, clock or setting
 	Subject string `json:"subject"` // an appid, a site, an option
 	State   string `json:"state"`
 	Text    string `json:"text"`

@@ -83,6 +83,7 @@ func (up checkup) site(ctx context.Context, h *Handler) []finding {
 	for _, path := range h.VerificationFiles {
 		all = append(all, proves(ctx, h, filepath.Base(path)))
 	}
+	all = append(all, up.shop(ctx, h)...)
 	for _, p := range h.site.Callbacks() {
 		all = append(all, up.callback(ctx, p))
 	}

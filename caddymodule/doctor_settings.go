@@ -59,11 +59,11 @@ func (up checkup) siteSettings(h *Handler) (all []finding) {
 	if h.shadow > 0 {
 		add(stateWarning, fmt.Sprintf("shadow: nothing happens to %d%% of the visitors", h.shadow), "Take the `shadow` line away when you have seen enough.")
 	}
-	name, srv := up.serverWith(h)
+	w, srv := up.walkWith(h)
 	if srv == nil {
 		return all
 	}
-	switch trusted := up.raw.Apps.HTTP.Servers[name].TrustedProxies; {
+	switch trusted := up.raw.Apps.HTTP.Servers[w.server].TrustedProxies; {
 	case trusted != nil && slices.ContainsFunc(trusted.Ranges, everyAddress):
 		add(stateError, "trusted_proxies trusts everybody: a client names what address and URL it likes", "Name only the addresses of the proxies before Caddy.")
 	case trusted == nil && external.Scheme == "https" && len(srv.TLSConnPolicies) == 0:
@@ -73,20 +73,21 @@ func (up checkup) siteSettings(h *Handler) (all []finding) {
 	return all
 }
 
-// serverWith finds the server in one of whose sites the gate is.
-func (up checkup) serverWith(h *Handler) (string, *caddyhttp.Server) {
+// walkWith walks the site in which the gate is, and its server's. Nil: there is
+// none.
+func (up checkup) walkWith(h *Handler) (*walk, *caddyhttp.Server) {
 	if up.web == nil {
-		return "", nil
+		return nil, nil
 	}
 	for name, srv := range up.web.Servers {
 		for _, host := range hostsOf(srv) {
 			w := &walk{server: name, host: host, named: srv.NamedRoutes}
 			if w.site(srv); slices.Contains(w.gates, h) {
-				return name, srv
+				return w, srv
 			}
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 func everyAddress(r string) bool {

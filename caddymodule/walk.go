@@ -48,7 +48,8 @@ type walk struct {
 	server, host string
 	named        map[string]*caddyhttp.Route
 
-	api        bool // there is a wxgate_api
+	api        bool     // there is a wxgate_api
+	upstreams  []string // where the reverse proxies lead
 	gates      []*Handler
 	errorGates []*Handler // those among the routes that answer errors
 	problems   []string
@@ -149,6 +150,9 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler, at place) (gated boo
 		return w.invoke(h.Name, at)
 	case *reverseproxy.Handler:
 		w.proxy(proxyName(h), at)
+		for _, u := range h.Upstreams {
+			w.upstreams = append(w.upstreams, u.Dial)
+		}
 		w.responses(h.HandleResponse, at)
 	case *intercept.Intercept:
 		w.responses(h.HandleResponse, at)
