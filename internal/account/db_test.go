@@ -48,6 +48,7 @@ func TestOpenSaysWhatToMend(t *testing.T) {
 	for _, c := range []struct{ name, path, want string }{
 		{"no path", "", "no path"},
 		{"no directory", filepath.Join(dir, "missing", "a.db"), filepath.Join(dir, "missing") + " does not exist"},
+		{"a directory without room for files", "/proc/a.db", "no file can be made in the directory /proc"},
 		{"a directory", dir, "is a directory"},
 		{"not a database", write("text.db", []byte(strings.Repeat("this is a text file\n", 100))), "not a SQLite database"},
 		{"a newer schema", ours, fmt.Sprint("schema has version 99 and this program knows ", presentVersion(t, sqliteDialect()))},

@@ -45,12 +45,19 @@ func makeFile(path string) error {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && isDir(filepath.Dir(path)): // as /proc says
+		return fmt.Errorf("no file can be made in the directory %s", filepath.Dir(path))
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the directory %s does not exist", filepath.Dir(path))
 	case err != nil:
 		return err
 	}
 	return f.Close()
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // sqlitePool opens a pool. Durability is SQLite's strongest: an answer is given
