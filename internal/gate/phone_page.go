@@ -18,7 +18,7 @@ func (s *Site) phonePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.writeProblem(w, r, newProblem(codeNotFound))
 	case isNavigation(r) && s.toExternal(w, r, v):
 	case isPrefetch(r):
-		s.writeProblem(w, r, newProblem(codeLoginRequired))
+		s.writeProblem(w, r, s.loginNeeded(v))
 	case v.failed:
 		s.writeProblem(w, r, newProblem(codeUnavailable))
 	case sess != nil && sess.Snapshot:
@@ -35,6 +35,8 @@ func (s *Site) phonePage(w http.ResponseWriter, r *http.Request, v *Visit) {
 		s.redirect(w, back)
 	case s.SMS == nil:
 		s.writePage(w, r, s.miniPhonePage(v, back))
+	case sess == nil && !wantsPage(r) && !mayMint(r): // a program, or a script of another site
+		s.writeProblem(w, r, s.loginNeeded(v))
 	case !s.haveSession(r, v):
 		s.writePage(w, r, *newProblem(codeUnavailable).page(
 			action{Key: "try_again", Href: s.phoneURL(back, ""), Primary: true}, action{Key: "keep_browsing", Href: "/"}))

@@ -236,3 +236,21 @@ func TestEveryPageHasItsTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestThePhonePageIsNoPageForPrograms: without a session there is nothing for
+// them here but a login.
+func TestThePhonePageIsNoPageForPrograms(t *testing.T) {
+	rg := newPhoneRig(t)
+	for name, header := range map[string]http.Header{
+		"a program":                {},
+		"a script of another site": {"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"}},
+		"a browser that looks ahead": {
+			"Accept": {"text/html"}, "Sec-Purpose": {"prefetch"}, "Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"},
+		},
+	} {
+		got := rg.browser("").get("/wxgate/phone", func(r *http.Request) { r.Header = header })
+		if !is(got, http.StatusUnauthorized, "login_required") || !strings.Contains(got.body, `"login_url":"/wxgate/login`) || len(got.Cookies()) > 0 {
+			t.Errorf("%s gets %d %v %s", name, got.StatusCode, got.Header, got.body)
+		}
+	}
+}
