@@ -28,6 +28,7 @@ type Claims struct {
 	AppID         string
 	OpenID        string // only when the operator asked for it
 	UnionID       string // only when the operator asked for it
+	Phone         string // only when the operator asked for it; E.164
 }
 
 // Algorithms. HS256 is for shops that cannot do more; it needs a key of the
@@ -135,6 +136,7 @@ type payload struct {
 	AppID         string   `json:"appid,omitempty"`
 	OpenID        string   `json:"openid,omitempty"`
 	UnionID       string   `json:"unionid,omitempty"`
+	Phone         string   `json:"phone,omitempty"`
 	IssuedAt      int64    `json:"iat"`
 	ExpiresAt     int64    `json:"exp"`
 	ID            string   `json:"jti"`
@@ -175,6 +177,7 @@ func (s *Signer) Sign(claims Claims, now time.Time) (Signed, error) {
 		AppID:         claims.AppID,
 		OpenID:        claims.OpenID,
 		UnionID:       claims.UnionID,
+		Phone:         claims.Phone,
 		IssuedAt:      now.Add(-backdate).Unix(),
 		ExpiresAt:     expiresAt.Unix(),
 		ID:            rand.Text(),

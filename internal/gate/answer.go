@@ -200,11 +200,9 @@ func (v *Visit) inBrowser() bool { return v.agent().wechat && !v.viaHeader }
 // become tells the shop, in this very request, who the visitor is by the
 // session he is about to get.
 func (s *Site) become(ctx context.Context, v *Visit, res account.Resolved) {
-	e := s.entryOf(v.issue, res)
-	if s.sign(ctx, &e, v.now) {
+	v.who = identity{}
+	if e, ok := s.tell(ctx, v, v.issue, res); ok {
 		v.who = e.who
-	} else {
-		v.who, v.failed = identity{}, true
 	}
 }
 

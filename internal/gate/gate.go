@@ -59,6 +59,7 @@ type Config struct {
 	Brand           Brand
 	MintLimit       limit.Limit   // new guests per address block; default 6,000 in 10 minutes
 	SMSBudget       int           // codes that all visitors together are sent in a day; default 5,000
+	SMSCountries    []int         // country calling codes of the phones that codes are sent to; default 86; EveryCountry stands for all
 	StaleFor        time.Duration // how long cached users outlive a lost database; default 10 minutes
 
 	// Shadow is the share of visitors, in percent, whom nothing happens to: what
@@ -67,6 +68,7 @@ type Config struct {
 
 	ClaimOpenID  bool // put the openid into the assertion
 	ClaimUnionID bool // put the unionid into the assertion
+	ClaimPhone   bool // put the whole phone number into the assertion
 
 	// CacheSalt changes when the secrets do, so that a session sealed with one
 	// that was taken away is not found in memory either.
@@ -254,6 +256,9 @@ func (s *Site) setDefaults() {
 	if c.SMSBudget == 0 {
 		c.SMSBudget = defaultBudget
 	}
+	if c.SMSCountries == nil {
+		c.SMSCountries = []int{86}
+	}
 	if c.MintLimit == (limit.Limit{}) {
 		c.MintLimit = limit.Limit{Events: 6000, Window: 10 * time.Minute}
 	}
@@ -261,7 +266,7 @@ func (s *Site) setDefaults() {
 
 func (s *Site) fingerprintOf() []byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%t %t %q\n%s\n", s.cfg.CacheSalt, s.Signer.Fingerprint(), s.cfg.ClaimOpenID, s.cfg.ClaimUnionID,
+	fmt.Fprintf(h, "%s\n%s\n%t %t %t %q\n%s\n", s.cfg.CacheSalt, s.Signer.Fingerprint(), s.cfg.ClaimOpenID, s.cfg.ClaimUnionID, s.cfg.ClaimPhone,
 		s.cfg.Headers.OpenID, s.cfg.OfficialAccount.AppID)
 	for _, app := range slices.Concat(s.cfg.MiniPrograms, s.cfg.MobileApps) {
 		fmt.Fprintln(h, app.AppID)

@@ -92,9 +92,8 @@ func (s *Site) resolve(ctx context.Context, v *Visit, key session.Key) {
 		s.storeFailed(ctx, v, "database", "resolving a session", err)
 		return
 	}
-	e := s.entryOf(sess, res)
-	if !s.sign(ctx, &e, v.now) {
-		v.failed = true
+	e, ok := s.tell(ctx, v, sess, res)
+	if !ok {
 		return
 	}
 	// The session's own user id too: a guest that is merged later changes whom
@@ -114,10 +113,31 @@ const (
 
 // entry is what the cache keeps of one session on one site.
 type entry struct {
-	sid                              string
-	expires, renew, refresh, dies    int64
-	who                              identity
-	amr, appid, openidClaim, unionid string
+	sid                                     string
+	expires, renew, refresh, dies           int64
+	who                                     identity
+	amr, appid, openidClaim, unionid, phone string
+}
+
+// tell makes what the shop is told of a session. Where that cannot be had, v has
+// failed.
+func (s *Site) tell(ctx context.Context, v *Visit, sess *session.Session, res account.Resolved) (entry, bool) {
+	e := s.entryOf(sess, res)
+	if s.cfg.ClaimPhone && e.who.phone {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		phone, err := s.Accounts.PhoneOf(ctx, e.who.id)
+		if err != nil {
+			s.storeFailed(ctx, v, "database", "reading a phone", err)
+			return e, false
+		}
+		e.phone = string(phone)
+	}
+	if !s.sign(ctx, &e, v.now) {
+		v.failed = true
+		return e, false
+	}
+	return e, true
 }
 
 func (s *Site) entryOf(sess *session.Session, res account.Resolved) entry {
@@ -186,7 +206,7 @@ func (s *Site) renewAt(sess *session.Session) int64 {
 func (s *Site) sign(ctx context.Context, e *entry, now time.Time) bool {
 	c := assertion.Claims{
 		Subject: e.who.id, Kind: e.who.kind, PhoneVerified: e.who.phone,
-		Channel: e.who.channel, AppID: e.appid, OpenID: e.openidClaim, UnionID: e.unionid,
+		Channel: e.who.channel, AppID: e.appid, OpenID: e.openidClaim, UnionID: e.unionid, Phone: e.phone,
 	}
 	if e.who.previous != "" {
 		c.Previous = strings.Split(e.who.previous, ",")
@@ -253,9 +273,9 @@ func decodeEntry(raw []byte) (e entry, ok bool) {
 	return e, true
 }
 
-func (e *entry) strings() [11]*string {
+func (e *entry) strings() [12]*string {
 	return [...]*string{
 		&e.sid, &e.who.id, &e.who.kind, &e.who.previous, &e.who.openid, &e.who.channel,
-		&e.who.assertion, &e.amr, &e.appid, &e.openidClaim, &e.unionid,
+		&e.who.assertion, &e.amr, &e.appid, &e.openidClaim, &e.unionid, &e.phone,
 	}
 }

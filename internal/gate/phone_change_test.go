@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
@@ -180,5 +182,34 @@ func TestOnlyMembersWithAPhoneChangeIt(t *testing.T) {
 	}
 	if got := wang.post("/wxgate/phone/code", map[string]string{"phone": liPhone, "purpose": "other"}); !is(got, http.StatusBadRequest, "malformed") {
 		t.Errorf("another purpose: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// TestTheShopIsToldThePhoneWhereItAsksForIt: the number of now, of members who
+// have one, and nowhere else.
+func TestTheShopIsToldThePhoneWhereItAsksForIt(t *testing.T) {
+	for _, asked := range []bool{true, false} {
+		rg := newPhoneRig(t, func(c *Config) { c.ClaimPhone = asked })
+		claim := func(b *browser) string {
+			b.who()
+			_, rest, _ := strings.Cut(rg.claims(), `"phone":"`)
+			number, _, _ := strings.Cut(rest, `"`)
+			return number
+		}
+		b := rg.member(liPhone)
+		got := []string{claim(b), claim(b)} // the second is from memory
+		rg.change(b, "")
+		rg.change(b, newPhone)
+		got = append(got, claim(b), claim(rg.visitor()))
+		want := []string{liPhone, liPhone, newPhone, ""}
+		if !asked {
+			want = make([]string, 4)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("asked for: %t (-want +got)\n%s", asked, diff)
+		}
+		if told := rg.log.String(); strings.Contains(told, "13800138001") || strings.Contains(told, strings.TrimPrefix(newPhone, "+86")) {
+			t.Errorf("the log has a number:\n%s", told)
+		}
 	}
 }
