@@ -104,6 +104,7 @@ func (a *App) expand() error {
 	a.start = e.number("user_ids", &a.UserIDs.Start)
 	a.stale = e.duration("stale_for", &a.StaleFor)
 	a.budget = int(e.number("sms_budget", &a.SMSBudget))
+	a.reached = e.countries("sms_countries", a.SMSCountries)
 	a.idle = e.duration("phone_idle", &a.PhoneIdle)
 	a.mint = limit.Limit{
 		Events: int(e.number("mint_limit", &a.MintLimit.Events)), Window: e.duration("mint_limit", &a.MintLimit.Window),
@@ -166,6 +167,9 @@ func (a *App) check() error {
 	}
 	if a.SMSBudget != "" && a.SMSRaw == nil {
 		refuse("sms_budget: there is no sms that it could be for")
+	}
+	if a.SMSCountries != nil && a.SMSRaw == nil {
+		refuse("sms_countries: there is no sms that it could be for")
 	}
 	oneOf("linking", a.Linking, "one_to_one", "many_unionids")
 	oneOf("guests", a.Guests, "on", "off")

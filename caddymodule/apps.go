@@ -58,16 +58,25 @@ func (a *App) standIns() map[string]bool {
 	return apps
 }
 
-// appIDs holds for every appid that WeChat has given out, and for whatever can
-// stand in a path.
-var appIDs = regexp.MustCompile(`^[A-Za-z0-9]+$`)
+// appIDs holds for every appid that WeChat has given out.
+var appIDs = regexp.MustCompile(`^wx[A-Za-z0-9]{16}$`)
+
+// checkAppID refuses what is no appid: another number of the account, most
+// often, or half of it.
+func checkAppID(kind, id string) error {
+	if appIDs.MatchString(id) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is not an appid: wx and 16 letters or digits, like wx1111111111111111 (an original id, gh_..., is none)", kind, id)
+}
 
 func (a *App) checkApps() (errs []error) {
 	seen := map[string]bool{}
 	for kind, o := range a.weChatApps() {
+		err := checkAppID(kind, o.AppID)
 		switch {
-		case !appIDs.MatchString(o.AppID):
-			errs = append(errs, fmt.Errorf("wxgate: %s: %q is not an appid like wx1111111111111111 (an original id, gh_..., is none)", kind, o.AppID))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("wxgate: %w", err))
 		case o.Secret == "":
 			errs = append(errs, fmt.Errorf("wxgate: %s %s: the AppSecret is empty (is its environment variable set?)", kind, o.AppID))
 		case seen[o.AppID]:

@@ -20,6 +20,7 @@ import (
 //		first_login      wechat|wechat_phone
 //		sms              <carrier> ...            # as the carriers say
 //		sms_budget       <codes>
+//		sms_countries    all|<countries...>
 //		linking          one_to_one|many_unionids
 //		guests           on|off
 //		user_ids         integer [<start>]|uuid
@@ -102,6 +103,8 @@ func (p *parser) appOption(app *App, name string) error {
 		return p.sms(app)
 	case "sms_budget":
 		return p.value("sms_budget <codes>", &app.SMSBudget)
+	case "sms_countries":
+		return p.values("sms_countries all|<countries...>", &app.SMSCountries)
 	default:
 		return p.unknown(name)
 	}
@@ -121,10 +124,14 @@ func (p *parser) database(app *App) error {
 }
 
 func (p *parser) weChatApp(app *App, to *[]WeChatApp) error {
-	usage := p.Val() + " <appid> <secret>"
+	kind := p.Val()
+	usage := kind + " <appid> <secret>"
 	var appid, secret string
 	if err := p.args(usage, &appid, &secret); err != nil {
 		return err
+	}
+	if err := checkAppID(kind, appid); err != nil && !strings.Contains(appid, "{") { // else it is known when Caddy starts
+		return p.Err(err.Error())
 	}
 	if app.knows(appid) {
 		return p.Errf("appid '%s' is repeated", appid)

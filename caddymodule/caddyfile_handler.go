@@ -23,7 +23,7 @@ import (
 //			key          <secret>
 //			audience     <text>
 //			ttl          <duration>
-//			claims       openid|unionid...
+//			claims       openid|unionid|phone...
 //		}
 //		cookie {
 //			domain       <domain>
@@ -54,9 +54,12 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, p.Errf("no word can stand between 'wxgate' and its block, but there is '%s': "+
 			"the gate sees every request of its site; use bypass or public lines", p.Val())
 	}
-	handler := new(Handler)
+	handler, start := new(Handler), *p.Dispenser
 	if err := p.lines(func(name string) error { return p.handlerOption(h, handler, name) }); err != nil {
 		return nil, err
+	}
+	if handler.ExternalURL == "" {
+		return nil, start.Err(noExternalURL)
 	}
 	return h.NewRoute(nil, handler), nil
 }
@@ -243,10 +246,7 @@ func (p *parser) claims(a *Assertion) error {
 		a.Claims = append(a.Claims, claim)
 	}
 	if a.Claims == nil {
-		return p.missing("claims openid|unionid...")
-	}
-	if slices.Contains(a.Claims, "phone") {
-		return p.Errf("option 'claims phone' is not available in this version")
+		return p.missing("claims openid|unionid|phone...")
 	}
 	return p.end()
 }

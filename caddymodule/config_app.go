@@ -147,6 +147,15 @@ type App struct {
 	// Caddyfile: `sms_budget 20000`
 	SMSBudget string `json:"sms_budget,omitempty"`
 
+	// The countries whose phones codes are sent to, by their calling codes without
+	// a plus, or `all`: a message to some costs a hundred times as much as one to
+	// others, and there are networks that live on having them sent to themselves.
+	// Phones of other countries are refused as `phone_invalid`; those that WeChat
+	// has verified are taken of any. Default: `86`, China's mainland.
+	//
+	// Caddyfile: `sms_countries 86 852 853 886`
+	SMSCountries []string `json:"sms_countries,omitempty"`
+
 	// Replaces the addresses of the WeChat platform. Default: WeChat's own.
 	Endpoints *Endpoints `json:"endpoints,omitempty"`
 
@@ -184,6 +193,7 @@ type App struct {
 	shop     *webhook.Endpoint // that makes user ids; nil: none
 	carrier  sms.Sender        // of codes; nil: none
 	budget   int               // of codes in a day
+	reached  []int             // countries of the phones that codes are sent to; nil: the default
 	start    int64             // of integer user ids
 	stale    time.Duration
 	idle     time.Duration // of phones

@@ -224,7 +224,8 @@ type Assertion struct {
 	// Caddyfile: `ttl 120s`
 	TTL string `json:"ttl,omitempty"`
 
-	// What an assertion says besides. Default: none.
+	// What an assertion says besides: the visitor's `openid` and `unionid`, and
+	// the whole number of his verified phone, `phone`. Default: none.
 	//
 	// Caddyfile: `claims openid unionid`
 	Claims []string `json:"claims,omitempty"`

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/gate"
 )
 
 // expander replaces placeholders in the options of one block and reads what
@@ -86,6 +89,22 @@ func (e *expander) number(option string, s *string) int64 {
 		e.refuse(option, "%q is not a positive number", *s)
 	}
 	return n
+}
+
+// countries reads country calling codes; nil when there are none.
+func (e *expander) countries(option string, list []string) (codes []int) {
+	e.texts(option, list)
+	for _, word := range list {
+		code, err := strconv.Atoi(word)
+		switch {
+		case word == "all":
+			code = gate.EveryCountry
+		case err != nil || strconv.Itoa(code) != word || !account.IsCountryCode(code):
+			e.refuse(option, "%q is neither all nor a country calling code like 86", word)
+		}
+		codes = append(codes, code)
+	}
+	return codes
 }
 
 // duration reads a positive duration; 0 when there is none. Days are written

@@ -126,10 +126,10 @@ func TestUnionIDNoneOfAMiniProgram(t *testing.T) {
 func TestMiniProgramsThatCannotWork(t *testing.T) {
 	const site = "wxgate {\nexternal_url http://127.0.0.1\n"
 	for name, c := range map[string]struct{ app, site, want string }{
-		"no secret":     {"mini_program wx2 {env.NOTHING}", site + "}", "mini_program wx2: evaluated placeholder {env.NOTHING} is empty"},
+		"no secret":     {"mini_program wx2222222222222222 {env.NOTHING}", site + "}", "mini_program wx2222222222222222: evaluated placeholder {env.NOTHING} is empty"},
 		"not an appid":  {"mini_program wx-2 hush", site + "}", `mini_program: "wx-2" is not an appid`},
-		"not the App's": {"mini_program wx2 hush", site + "mini_program wx3\n}", "mini_program wx3: the global option wxgate has no such mini_program"},
-		"named twice":   {"mini_program wx2 hush", site + "mini_program wx2 wx2\n}", "mini_program wx2 is given twice"},
+		"not the App's": {"mini_program wx2222222222222222 hush", site + "mini_program wx3333333333333333\n}", "mini_program wx3333333333333333: the global option wxgate has no such mini_program"},
+		"named twice":   {"mini_program wx2222222222222222 hush", site + "mini_program wx2222222222222222 wx2222222222222222\n}", "mini_program wx2222222222222222 is given twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := load(t, globals(t, c.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+c.site+"\n}\n")

@@ -181,6 +181,7 @@ func siteEffects() []effect {
 			c := rg.member()
 			return fmt.Sprint(c["unionid"] != nil, c["openid"] != nil)
 		}, want: "true true"},
+		{name: "claims phone", app: "sms log", site: "assertion {\nclaims phone\n}", see: seePhoneClaim, want: "+8613800138001"},
 	}
 	for _, alg := range []string{"RS256", "EdDSA"} {
 		effects = append(effects, effect{name: "assertion algorithm " + alg, site: "assertion {\nalgorithm " + alg + "\n}", see: seeAlgorithm, want: alg})

@@ -21,16 +21,18 @@ func openDatabases() (n int) {
 func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 	long := strings.Repeat("k", 32)
 	t.Setenv("SHORT", "hush")
-	account := "official_account wx1 hush"
+	account := "official_account wx1111111111111111 hush"
 	site := func(lines string) string { return "wxgate {\nexternal_url http://127.0.0.1\n" + lines + "\n}" }
 	tests := []struct{ name, app, site, want string }{
 		{"secret too short", "secret {env.SHORT}", site(""), "wxgate: secret: number 1 has 4 bytes, at least 32 are needed"},
 		{"secret from a variable that is not set", "secret {env.NOT_SET}", site(""), "wxgate: secret: evaluated placeholder {env.NOT_SET} is empty"},
 		{"secret from an unknown placeholder", "secret {envv.SHORT}", site(""), "wxgate: secret: unrecognized placeholder {envv.SHORT}"},
 		{"secret twice", "secret " + long + "\nsecret " + long, site(""), "wxgate: secret: number 2 is given twice"},
-		{"AppSecret from a variable that is not set", "official_account wx1 {env.NOT_SET}", site(""), "wxgate: official_account wx1: evaluated placeholder {env.NOT_SET} is empty"},
-		{"appid with a slash", "official_account wx/1 hush", site(""), `wxgate: official_account: "wx/1" is not an appid`},
-		{"one appid spelled in two ways", "official_account wx1 a\nofficial_account {env.WX1} b", site(""), "wxgate: official_account wx1 is given twice"},
+		{"AppSecret from a variable that is not set", "official_account wx1111111111111111 {env.NOT_SET}", site(""), "wxgate: official_account wx1111111111111111: evaluated placeholder {env.NOT_SET} is empty"},
+		{"appid with a slash", "official_account wx/1 hush", site(""), `official_account: "wx/1" is not an appid`},
+		{"half an appid", "official_account wx111 hush", site(""), `official_account: "wx111" is not an appid: wx and 16 letters or digits`},
+		{"half an appid in a variable", "official_account {env.HALF} hush", site(""), `wxgate: official_account: "wx111" is not an appid`},
+		{"one appid spelled in two ways", "official_account wx1111111111111111 a\nofficial_account {env.WX1} b", site(""), "wxgate: official_account wx1111111111111111 is given twice"},
 		{"database in a directory that is not there", "database sqlite:/nonexistent/wxgate.db", site(""), "wxgate: database: opening database /nonexistent/wxgate.db: the directory /nonexistent does not exist"},
 		{"database that is something else", "database sqlite:" + write(t, "junk", strings.Repeat("no database\n", 100)) + "/junk", site(""), "the file is not a SQLite database"},
 		{"database of another kind in a variable", "database {env.SHORT}", site(""), "wxgate: database: opening database: the URL must begin with sqlite:, postgres:// or mysql://"},
@@ -42,7 +44,7 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"first_login in a variable", "first_login {env.SHORT}", site(""), `wxgate: first_login: "hush" is none of: wechat, wechat_phone`},
 		{"guests in a variable", "guests {env.SHORT}", site(""), `wxgate: guests: "hush" is none of: on, off`},
 		{"linking in a variable", "linking {env.SHORT}", site(""), `wxgate: linking: "hush" is none of: one_to_one, many_unionids`},
-		{"unionid in a variable", "official_account wx1 hush {\nunionid {env.SHORT}\n}", site(""), `wxgate: official_account wx1: unionid: "hush" is not none`},
+		{"unionid in a variable", "official_account wx1111111111111111 hush {\nunionid {env.SHORT}\n}", site(""), `wxgate: official_account wx1111111111111111: unionid: "hush" is not none`},
 		{"phone_idle", "phone_idle soon", site(""), `wxgate: phone_idle: "soon" is not a positive duration`},
 		{"new_members URL", "new_members shop.internal {\nsecret " + hookSecret + "\n}", site(""), "wxgate: new_members: the URL is not one like https://"},
 		{"new_members without a secret", "new_members https://shop.internal {\n}", site(""), "wxgate: new_members: secret is missing"},
@@ -76,17 +78,18 @@ func TestConfigurationThatCannotWorkIsRefusedByOption(t *testing.T) {
 		{"key with another algorithm", "", site("assertion {\nkey " + long + "\n}"), "assertion key: only HS256 has one"},
 		{"ttl too long", "", site("assertion {\nttl 601s\n}"), "assertion ttl 10m1s: must be whole seconds from 1s to 10m0s"},
 		{"algorithm in a variable", "", site("assertion {\nalgorithm {env.SHORT}\n}"), `assertion algorithm: "hush" is none of`},
-		{"claim in a variable", "", site("assertion {\nclaims {env.SHORT}\n}"), `assertion claims: "hush" is none of: openid, unionid`},
+		{"claim in a variable", "", site("assertion {\nclaims {env.SHORT}\n}"), `assertion claims: "hush" is none of: openid, unionid, phone`},
 		{"cookie domain of another site", "", site("cookie {\ndomain example.com\n}"), "cookie domain example.com does not cover 127.0.0.1"},
 		{"cookie max_age", "", site("cookie {\nmax_age 0s\n}"), `cookie max_age: "0s" is not a positive duration`},
 		{"return_origins", "", site("return_origins www.example.com"), `return_origins: "www.example.com" is not an origin`},
-		{"official_account that the App lacks", account, site("official_account wx2"), "official_account wx2: the global option wxgate has no such official_account"},
-		{"several accounts without a choice", account + "\nofficial_account wx2 hush", site(""), "official_account: the global option wxgate has several; name this site's"},
+		{"official_account that the App lacks", account, site("official_account wx2222222222222222"), "official_account wx2222222222222222: the global option wxgate has no such official_account"},
+		{"several accounts without a choice", account + "\nofficial_account wx2222222222222222 hush", site(""), "official_account: the global option wxgate has several; name this site's"},
 		{"login without an official account", "", site("login /me"), "login: nobody can log in, since the global option wxgate has no official_account, no website, no mini_program, no mobile_app and no sms"},
 		{"pretended WeChat beside an external site", account + "\nendpoints {\napi http://127.0.0.1:9001\n}", "wxgate {\nexternal_url https://shop.example.com\n}",
 			"endpoints: another WeChat than the real one, next to a site on https, needs `sandbox on`"},
 	}
-	t.Setenv("WX1", "wx1")
+	t.Setenv("WX1", "wx1111111111111111")
+	t.Setenv("HALF", "wx111")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			err := load(t, globals(t, tt.app)+"http://127.0.0.1:"+dbtest.Port(t)+" {\n"+tt.site+"\n}\n")
@@ -139,8 +142,8 @@ func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 		"first_login":      {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "first_login is wechat: no phone can be verified, since there is no sms and no mini_program"},
 		"secret":           {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "made a secret for sessions"},
 		"official_account": {"", "wxgate {\nexternal_url http://127.0.0.1\n}", "has no official_account, no website, no mini_program, no mobile_app and no sms: visitors get guest ids, and nobody can log in"},
-		"login":            {"official_account wx1 hush", "wxgate {\nexternal_url http://127.0.0.1\n}", "the site has no login line"},
-		"site":             {"official_account wx1 hush", "respond hello", "no site has a wxgate block"},
+		"login":            {"official_account wx1111111111111111 hush", "wxgate {\nexternal_url http://127.0.0.1\n}", "the site has no login line"},
+		"site":             {"official_account wx1111111111111111 hush", "respond hello", "no site has a wxgate block"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := dataDir(t)
@@ -162,7 +165,7 @@ func TestWhatIsLeftOutIsSaidInTheLog(t *testing.T) {
 // TestUnreachableWeChatStopsNobody: only a wrong database keeps Caddy from
 // starting.
 func TestUnreachableWeChatStopsNobody(t *testing.T) {
-	mustLoad(t, globals(t, "official_account wx1 hush\nendpoints {\napi http://127.0.0.1:1\nopen http://127.0.0.1:1\n}")+
+	mustLoad(t, globals(t, "official_account wx1111111111111111 hush\nendpoints {\napi http://127.0.0.1:1\nopen http://127.0.0.1:1\n}")+
 		"http://127.0.0.1:"+dbtest.Port(t)+" {\nwxgate {\nexternal_url http://127.0.0.1\nlogin /me\n}\n}\n")
 	if caddy.ActiveContext().Context == nil {
 		t.Error("nothing runs")
@@ -174,7 +177,7 @@ func TestUnreachableWeChatStopsNobody(t *testing.T) {
 func TestJSONWithUnknownFieldsIsRefused(t *testing.T) {
 	dataDir(t)
 	for field, cfg := range map[string]string{
-		"no_such_app":    `{"admin":{"disabled":true},"apps":{"wxgate":{"no_such_app":"wx1"}}}`,
+		"no_such_app":    `{"admin":{"disabled":true},"apps":{"wxgate":{"no_such_app":"wx1111111111111111"}}}`,
 		"no_such_option": `{"admin":{"disabled":true},"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"wxgate","external_url":"http://127.0.0.1","no_such_option":{}}]}]}}}}}`,
 	} {
 		err := caddy.Load([]byte(cfg), true)

@@ -115,9 +115,11 @@ func (h *Handler) expand() error {
 	return errors.Join(e.errs...)
 }
 
+const noExternalURL = "external_url is missing: what visitors type, for example https://shop.example.com"
+
 func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	if h.ExternalURL == "" {
-		return gate.Config{}, errors.New("external_url is missing: what visitors type, for example https://shop.example.com")
+		return gate.Config{}, errors.New(noExternalURL)
 	}
 	own, err := h.weChatApps(app)
 	if err != nil {
@@ -141,11 +143,8 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 		ctx.Slogger().Warn("the site has no login line: nobody is ever asked to log in", "site", h.ExternalURL)
 	}
 	for _, c := range h.Assertion.Claims {
-		if c == "phone" {
-			return gate.Config{}, errors.New("assertion claims: phone is not available in this version")
-		}
-		if c != "openid" && c != "unionid" {
-			return gate.Config{}, fmt.Errorf("assertion claims: %q is none of: openid, unionid", c)
+		if c != "openid" && c != "unionid" && c != "phone" {
+			return gate.Config{}, fmt.Errorf("assertion claims: %q is none of: openid, unionid, phone", c)
 		}
 	}
 	brand, err := h.Brand.load()
@@ -155,8 +154,9 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 	return gate.Config{
 		ExternalURL: h.ExternalURL, Prefix: h.Prefix, Rules: rules, Headers: gate.HeaderNames(*h.Headers), KeepHeaders: h.KeepHeaders,
 		ReturnOrigins: h.ReturnOrigins, VerificationFiles: proofs, CallbackHost: h.CallbackHost, CookieDomain: h.Cookie.Domain, CookieMaxAge: h.maxAge,
-		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, MobileApps: own.mobile, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, StaleFor: app.stale,
+		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, MobileApps: own.mobile, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, SMSCountries: app.reached, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
+		ClaimPhone: slices.Contains(h.Assertion.Claims, "phone"),
 		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow, HashRoutes: h.hashed,
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -126,11 +127,14 @@ func TestCarrierThatCannotWorkIsRefusedByOption(t *testing.T) {
 		"webhook's URL":             {"sms webhook shop.internal {\nsecret " + hookSecret + "\n}", site, "the URL is not one like https://"},
 		"webhook's secret":          {"sms webhook https://shop.internal {\nsecret {env.SHORT}\n}", site, "secret number 1: it does not begin with whsec_"},
 		"budget":                    {"sms log\nsms_budget many", site, `wxgate: sms_budget: "many" is not a positive number`},
+		"a country":                 {"sms log\nsms_countries 86 +852", site, `wxgate: sms_countries: "+852" is neither all nor a country calling code like 86`},
+		"a country that is none":    {"sms log\nsms_countries 999", site, `wxgate: sms_countries: "999" is neither all`},
+		"countries of nothing":      {"sms_countries 86", site, "wxgate: sms_countries: there is no sms"},
 		"budget of nothing":         {"sms_budget 5", site, "wxgate: sms_budget: there is no sms"},
 		"wechat_phone without sms":  {"first_login wechat_phone", site, "wxgate: first_login: wechat_phone needs sms"},
-		"phone line without sms": {"official_account wx1 hush", "wxgate {\nexternal_url http://127.0.0.1\nphone /pay\n}",
+		"phone line without sms": {"official_account wx1111111111111111 hush", "wxgate {\nexternal_url http://127.0.0.1\nphone /pay\n}",
 			"phone: no phone can be verified, since the global option wxgate has no sms"},
-		"log beside an external site": {"official_account wx1 hush\nsms log", "wxgate {\nexternal_url https://shop.example.com\n}",
+		"log beside an external site": {"official_account wx1111111111111111 hush\nsms log", "wxgate {\nexternal_url https://shop.example.com\n}",
 			"sms log: next to a site on https it needs `sandbox on`"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,6 +187,40 @@ func smsEffects() []effect {
 			loaded, err := caddy.ActiveContext().AppIfConfigured("wxgate")
 			return fmt.Sprint(loaded.(*App).budget, err)
 		}, want: "7 <nil>"},
+		{name: "sms_countries", app: "sms log\nsms_countries 86 44", without: "sms log", see: seeCodeTo("+447400123456"), want: "202"},
+		{name: "sms_countries all", app: "sms log\nsms_countries all", without: "sms log", see: seeCodeTo("+85291234567"), want: "202"},
 		{name: "phone", app: "sms log", site: "phone /goods", see: seeStatus("/goods"), want: "401 login_required"},
 	}
+}
+
+// seeCodeTo is the answer to a visitor who asks for a code.
+func seeCodeTo(phone string) func(*rig) string {
+	return func(rg *rig) string {
+		d := rg.elsewhere()
+		d.get("/goods")
+		return fmt.Sprint(d.askForCode(phone).StatusCode)
+	}
+}
+
+// seePhoneClaim is the phone that the shop is told of a member who has just
+// proved it, by a code that stands in the log.
+func seePhoneClaim(rg *rig) string {
+	d := rg.elsewhere()
+	d.get("/goods")
+	d.askForCode("13800138001")
+	m := regexp.MustCompile(`"code": ?"(\d{6})"`).FindStringSubmatch(rg.log())
+	if m == nil {
+		return "no code in the log"
+	}
+	d.fetch(http.MethodPost, "/wxgate/phone", func(r *http.Request) {
+		body := `{"phone":"13800138001","code":"` + m[1] + `"}`
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		r.Header.Set("Content-Type", "application/json")
+	})
+	d.get("/goods")
+	all := rg.shop.reached()
+	rg.last = all[len(all)-1]
+	claims := map[string]any{}
+	rg.decode(1, &claims)
+	return fmt.Sprint(claims["phone"])
 }

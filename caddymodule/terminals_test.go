@@ -48,7 +48,7 @@ func newMall(t *testing.T) *mall {
 	t.Cleanup(server.Close)
 	t.Cleanup(phones.Close)
 	m.bound = district{port: m.port, apps: map[string]string{h5: testAppID, mini: "wx2222222222222222", computer: testWebsiteID, app: mobileID}}
-	m.alone = district{port: dbtest.Port(t), unbound: true, apps: map[string]string{h5: "wxb1", mini: "wxb2", computer: "wxb3", app: "wxb4"}}
+	m.alone = district{port: dbtest.Port(t), unbound: true, apps: map[string]string{h5: "wxb111111111111111", mini: "wxb222222222222222", computer: "wxb333333333333333", app: "wxb444444444444444"}}
 	site := func(d district) string {
 		return fmt.Sprintf("login /api/me/*\nofficial_account %s\nmini_program %s\nwebsite %s\nmobile_app %s", d.apps[h5], d.apps[mini], d.apps[computer], d.apps[app])
 	}

@@ -30,6 +30,21 @@ func (p Phone) String() string {
 	return fmt.Sprintf("+%d %s****%s", n.GetCountryCode(), digits[:shown-tail], digits[len(digits)-tail:])
 }
 
+// CountryCode is the country calling code of the number, such as 86; 0 of what
+// is no number.
+func (p Phone) CountryCode() int {
+	n, err := phonenumbers.Parse(string(p), "")
+	if err != nil {
+		return 0
+	}
+	return int(n.GetCountryCode())
+}
+
+// IsCountryCode says whether numbers of some country begin with a code.
+func IsCountryCode(code int) bool {
+	return phonenumbers.GetRegionCodeForCountryCode(code) != phonenumbers.UNKNOWN_REGION
+}
+
 // Format keeps the number out of logs, whatever the verb.
 func (p Phone) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, p.String()) }
 

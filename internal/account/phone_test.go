@@ -75,6 +75,19 @@ func TestWhatIsNoMobileNumberIsRefusedWithoutRepeatingIt(t *testing.T) {
 	}
 }
 
+func TestAPhoneTellsItsCountry(t *testing.T) {
+	for number, want := range map[Phone]int{"+8613800138000": 86, "+85291234567": 852, "+16502530000": 1, "": 0, "nonsense": 0} {
+		if got := number.CountryCode(); got != want || IsCountryCode(got) != (want > 0) {
+			t.Errorf("%q is of %d, want %d", string(number), got, want)
+		}
+	}
+	for _, code := range []int{-86, 0, 999, 8613} {
+		if IsCountryCode(code) {
+			t.Errorf("numbers begin with %d", code)
+		}
+	}
+}
+
 func TestAPhoneIsMaskedHoweverItIsPrinted(t *testing.T) {
 	for number, want := range map[Phone]string{
 		"+8613800138000": "+86 138****8000",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,6 +107,35 @@ func TestBudgetCutsOffWithAnAlarm(t *testing.T) {
 	}
 	if rg.inbox.count() != 3 || rg.counts.of(smsOverspent) != 7 || strings.Count(rg.log.String(), "sms_budget is spent") != 1 {
 		t.Errorf("%d sent, %d counted, log:\n%s", rg.inbox.count(), rg.counts.of(smsOverspent), rg.log)
+	}
+}
+
+// TestCodesAreSentWhereTheShopWantsThemToBe: messages to some countries are what
+// pumping lives on, so nothing is counted or sent for their phones.
+func TestCodesAreSentWhereTheShopWantsThemToBe(t *testing.T) {
+	const chinese, british, hongkong = liPhone, "+44 7400 123456", "+852 9123 4567"
+	for name, c := range map[string]struct {
+		countries []int
+		refused   []string
+	}{
+		"by default to China's mainland": {nil, []string{british, hongkong}},
+		"to those that are named":        {[]int{86, 852}, []string{british}},
+		"to those that are named alone":  {[]int{44}, []string{chinese, hongkong}},
+		"to all":                         {[]int{EveryCountry}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rg := newPhoneRig(t, func(cfg *Config) { cfg.SMSCountries = c.countries })
+			for _, phone := range []string{chinese, british, hongkong} {
+				sent, got := rg.inbox.count(), rg.visitor().askCode(phone)
+				refused := is(got, http.StatusUnprocessableEntity, "phone_invalid") && strings.Contains(got.body, rg.site.pages.text(0, "text.phone_abroad"))
+				if refused != slices.Contains(c.refused, phone) || refused == (rg.inbox.count() > sent) || !refused && got.StatusCode != http.StatusAccepted {
+					t.Errorf("%s: %d %s, %d sent", phone, got.StatusCode, got.body, rg.inbox.count()-sent)
+				}
+			}
+			if n := rg.counts.of(smsAbroad); n != len(c.refused) {
+				t.Errorf("%d are counted", n)
+			}
+		})
 	}
 }
 

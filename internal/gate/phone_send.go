@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/account"
 	"github.com/wxgate/wxgate/internal/limit"
 	"github.com/wxgate/wxgate/internal/sms"
 )
@@ -15,14 +17,25 @@ import (
 const (
 	smsSent      = "sent"
 	smsOverspent = "budget" // all visitors together have had as many as they may
+	smsAbroad    = "abroad" // the phone is of a country that codes are not sent to
 )
 
 // SMSOutcomes lists every outcome that Metrics.SMS is told.
 func SMSOutcomes() []string {
 	return []string{
-		smsSent, smsOverspent,
+		smsSent, smsOverspent, smsAbroad,
 		string(sms.ReasonWait), string(sms.ReasonPhone), string(sms.ReasonConfig), string(sms.ReasonBusy), string(sms.ReasonUnsure),
 	}
+}
+
+// EveryCountry stands for all in Config.SMSCountries.
+const EveryCountry = 0
+
+// reaches says whether codes are sent to phones of a country. Messages to some
+// cost a hundred times as much as others, and there are networks that live on
+// having them sent to themselves.
+func (s *Site) reaches(phone account.Phone) bool {
+	return slices.Contains(s.cfg.SMSCountries, phone.CountryCode()) || slices.Contains(s.cfg.SMSCountries, EveryCountry)
 }
 
 // codeGap is the time between two codes for one phone.
@@ -52,6 +65,12 @@ func (s *Site) sendCode(w http.ResponseWriter, r *http.Request, v *Visit) {
 // send counts, makes and sends a code. It is stored first: a code that was sent
 // and cannot be checked is worse than none.
 func (s *Site) send(r *http.Request, v *Visit, a phoneRequest) problem {
+	if !s.reaches(a.slot.phone) {
+		s.Metrics.SMS(smsAbroad)
+		p := newProblem(codePhoneInvalid)
+		p.text = "phone_abroad"
+		return p
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	if p := s.within(ctx, v, s.sendQuotas(v, a)...); p.Code != "" {
