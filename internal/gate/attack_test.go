@@ -320,15 +320,13 @@ func TestLogoutRefusesOtherSites(t *testing.T) {
 	rg := newRig(t)
 	b := rg.wechatBrowser(wechattest.Person{Name: "li", Consent: wechattest.Accept})
 	b.tapLogin(b.get("/me/orders"))
-	for name, edit := range map[string]func(*http.Request){
-		"cross-site script": func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
-		"foreign origin":    func(r *http.Request) { r.Header.Del("Sec-Fetch-Site"); r.Header.Set("Origin", "https://evil.test") },
-		"form": func(r *http.Request) {
-			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("a=b")), 3
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		},
-		"GET": func(r *http.Request) { r.Method = http.MethodGet },
-	} {
+	edits := ofOtherSites()
+	edits["a form"] = func(r *http.Request) {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("a=b")), 3
+		notJSON()["a form"](r)
+	}
+	edits["GET"] = func(r *http.Request) { r.Method = http.MethodGet }
+	for name, edit := range edits {
 		got := b.fetch(http.MethodPost, "/wxgate/logout", edit)
 		if got.StatusCode < 400 {
 			t.Errorf("%s: %d", name, got.StatusCode)

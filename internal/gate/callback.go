@@ -139,7 +139,7 @@ func (s *Site) pendingOf(ctx context.Context, state string) (p pending, found bo
 // what it leaves in the place of a result that there will be one; it is taken
 // back where there will be none.
 func (s *Site) claim(ctx context.Context, state string, p pending) (mine bool, err error) {
-	underWay := s.sealResult(result{Browser: p.Browser, ReturnTo: p.ReturnTo})
+	underWay := s.sealRecord(session.TypeResult, result{Browser: p.Browser, ReturnTo: p.ReturnTo})
 	first, err := s.logins.Add(ctx, resultKey(state), underWay, wechatTimeout+shopTimeout)
 	if err != nil || !first {
 		return false, err
@@ -172,22 +172,13 @@ func (s *Site) finished(ctx context.Context, v *Visit, in callbackInput) (res re
 	return res, true
 }
 
-func (s *Site) sealResult(res result) []byte {
-	raw, err := json.Marshal(res)
-	if err != nil {
-		panic(err) // a struct of strings, numbers and flags
-	}
-	return []byte(s.Keys.Seal(session.TypeResult, raw))
-}
-
-// openResult is not ok with what this version, or this secret, has not sealed.
 func (s *Site) openResult(sealed []byte) (res result, ok bool) {
-	raw, ok := s.Keys.Open(session.TypeResult, string(sealed))
-	return res, ok && json.Unmarshal(raw, &res) == nil
+	ok = s.openRecord(session.TypeResult, sealed, &res)
+	return res, ok
 }
 
 func (s *Site) keepResult(ctx context.Context, state string, res result) {
-	if err := s.logins.Put(ctx, resultKey(state), s.sealResult(res), stateLife); err != nil {
+	if err := s.logins.Put(ctx, resultKey(state), s.sealRecord(session.TypeResult, res), stateLife); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.ErrorContext(ctx, "keeping the result of a login", "store", "session", "error", err)
 	}

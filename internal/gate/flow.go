@@ -29,8 +29,7 @@ const (
 
 // readFlow returns the flow of this browser, a new one if it has none.
 func (s *Site) readFlow(v *Visit) (f *flow, carried bool) {
-	f = new(flow)
-	if raw, ok := s.openFlow(v); ok && json.Unmarshal(raw, f) == nil && f.Browser != "" {
+	if f, ok := s.openFlow(v); ok && f.Browser != "" {
 		f.Rounds = slices.DeleteFunc(f.Rounds, func(t int64) bool {
 			return v.now.Unix()-t >= int64(roundWindow/time.Second)
 		})
@@ -41,17 +40,18 @@ func (s *Site) readFlow(v *Visit) (f *flow, carried bool) {
 
 // openFlow returns the content of the flow cookie. Of several, only one that
 // opens alone counts.
-func (s *Site) openFlow(v *Visit) (raw []byte, ok bool) {
+func (s *Site) openFlow(v *Visit) (f *flow, ok bool) {
 	for _, t := range v.flows {
-		opened, good := s.Keys.Open(session.TypeFlow, t)
-		if good && ok {
+		opened := new(flow)
+		if !s.openRecord(session.TypeFlow, []byte(t), opened) {
+			continue
+		}
+		if ok {
 			return nil, false
 		}
-		if good {
-			raw, ok = opened, true
-		}
+		f, ok = opened, true
 	}
-	return raw, ok
+	return f, ok
 }
 
 // begins counts a silent round, if one is left.
@@ -72,11 +72,7 @@ func (f *flow) exhaust(now time.Time) {
 }
 
 func (s *Site) setFlow(w http.ResponseWriter, f *flow) {
-	raw, err := json.Marshal(f)
-	if err != nil {
-		panic(err) // a struct of strings and numbers
-	}
-	http.SetCookie(w, s.cookies.Flow(s.Keys.Seal(session.TypeFlow, raw), lateLife+roundWindow))
+	http.SetCookie(w, s.cookies.Flow(string(s.sealRecord(session.TypeFlow, f)), lateLife+roundWindow))
 }
 
 // wantsSilent says whether WeChat may be asked, unseen by the visitor, who he

@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -65,13 +64,9 @@ func (s *Site) miniTicket(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return
 	}
 	h := handover{Site: s.origin(), Session: *v.session(), ReturnTo: s.returnTo(in.ReturnTo)}
-	raw, marshalErr := json.Marshal(h)
-	if marshalErr != nil {
-		panic(marshalErr) // a struct of strings, numbers and flags
-	}
 	ticket := rand.Text()
 	if err == nil {
-		err = s.Store.Put(ctx, s.handoffKey(ticket), []byte(s.Keys.Seal(session.TypeHandoff, raw)), ticketLife)
+		err = s.Store.Put(ctx, s.handoffKey(ticket), s.sealRecord(session.TypeHandoff, h), ticketLife)
 	}
 	if err != nil {
 		s.storeFailed(ctx, v, "session", "keeping a ticket", err)
@@ -124,8 +119,7 @@ func (s *Site) handoverOf(ctx context.Context, v *Visit, ticket string) (h hando
 		s.storeFailed(ctx, v, "session", "reading a ticket", err)
 		return h, false
 	}
-	raw, ok := s.Keys.Open(session.TypeHandoff, string(sealed))
-	return h, found && ok && json.Unmarshal(raw, &h) == nil && h.Site == s.origin()
+	return h, found && s.openRecord(session.TypeHandoff, sealed, &h) && h.Site == s.origin()
 }
 
 // Outcomes of a ticket, for the metrics.

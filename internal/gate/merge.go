@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -27,7 +26,7 @@ func (s *Site) mergeProofs(ctx context.Context, v *Visit) (p proofOfSelf, err er
 	if err != nil || !found {
 		return p, err
 	}
-	if raw, ok := s.Keys.Open(session.TypeProof, string(sealed)); !ok || json.Unmarshal(raw, &p) != nil || p.UserID != v.who.id {
+	if !s.openRecord(session.TypeProof, sealed, &p) || p.UserID != v.who.id {
 		return proofOfSelf{}, nil
 	}
 	if v.now.Unix() >= p.PhoneUntil {

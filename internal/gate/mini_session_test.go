@@ -172,7 +172,7 @@ func TestCodeThatNobodyEndsSpendingIsGivenUp(t *testing.T) {
 	rg := newRig(t, withMini)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	must(t, rg.store.Put(ctx, "once:x", rg.site.sealSpent(spentCode{}), codeKept))
+	must(t, rg.store.Put(ctx, "once:x", rg.site.sealRecord(session.TypeResult, spentCode{}), codeKept))
 	if _, p := rg.site.waitForSpent(ctx, &Visit{}, "once:x"); p.Code != codeWeChatBusy {
 		t.Errorf("%q", p.Code)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wxgate/wxgate/internal/account"
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
@@ -256,7 +257,7 @@ func (rg *rig) ageCode(code string) {
 		rg.t.Fatal("nothing is kept of the code")
 	}
 	spent.At -= int64(resultLife / time.Second)
-	must(rg.t, rg.store.Put(rg.t.Context(), key, rg.site.sealSpent(spent), codeKept))
+	must(rg.t, rg.store.Put(rg.t.Context(), key, rg.site.sealRecord(session.TypeResult, spent), codeKept))
 }
 
 // Somebody who has overheard a code gets nothing by sending it with a session of

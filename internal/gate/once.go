@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -47,7 +46,7 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 		return refusedBearer(p)
 	}
 	spent := spentCode{Line: line}
-	first, err := s.logins.Add(ctx, key, s.sealSpent(spent), codeKept)
+	first, err := s.logins.Add(ctx, key, s.sealRecord(session.TypeResult, spent), codeKept)
 	switch {
 	case err != nil:
 		s.storeFailed(ctx, v, "session", "claiming a code", err)
@@ -73,7 +72,7 @@ func (s *Site) once(ctx context.Context, v *Visit, c onceCode) bearerAnswer {
 	if done.Problem != codeUnavailable {
 		spent.Done = &done
 	}
-	if err := s.logins.Put(ctx, key, s.sealSpent(spent), codeKept); err != nil {
+	if err := s.logins.Put(ctx, key, s.sealRecord(session.TypeResult, spent), codeKept); err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.ErrorContext(ctx, "keeping the result of a code", "store", "session", "error", err)
 	}
@@ -131,18 +130,9 @@ func (s *Site) settled(ctx context.Context, key string, final func(value []byte)
 	}
 }
 
-func (s *Site) sealSpent(c spentCode) []byte {
-	raw, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a struct of strings and numbers
-	}
-	return []byte(s.Keys.Seal(session.TypeResult, raw))
-}
-
-// openSpent is not ok with what this version, or this secret, has not sealed.
 func (s *Site) openSpent(sealed []byte) (c spentCode, ok bool) {
-	raw, ok := s.Keys.Open(session.TypeResult, string(sealed))
-	return c, ok && json.Unmarshal(raw, &c) == nil
+	ok = s.openRecord(session.TypeResult, sealed, &c)
+	return c, ok
 }
 
 // problem is what is answered where WeChat has told nothing; its code is empty

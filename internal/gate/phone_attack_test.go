@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -236,26 +237,8 @@ func TestSpellingsOfOnePhoneAreOne(t *testing.T) {
 func TestPhonePostsOfOtherSitesAreRefused(t *testing.T) {
 	rg := newPhoneRig(t)
 	b := rg.visitor()
-	edits := map[string]func(*http.Request){
-		"cross-site": func(r *http.Request) {
-			r.Header.Set("Sec-Fetch-Site", "cross-site")
-			r.Header.Set("Origin", "https://evil.example")
-		},
-		"same-site": func(r *http.Request) {
-			r.Header.Set("Sec-Fetch-Site", "same-site")
-			r.Header.Set("Origin", "https://evil.shop.example")
-		},
-		"an old browser's": func(r *http.Request) {
-			r.Header.Del("Sec-Fetch-Site")
-			r.Header.Set("Origin", "https://evil.example")
-		},
-		"of nowhere": func(r *http.Request) {
-			r.Header.Del("Sec-Fetch-Site")
-			r.Header.Set("Origin", "null")
-		},
-		"a form": func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") },
-		"text":   func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") },
-	}
+	edits := notJSON()
+	maps.Copy(edits, ofOtherSites())
 	for name, edit := range edits {
 		for _, path := range []string{"/wxgate/phone/code", "/wxgate/phone"} {
 			got := b.post(path, map[string]string{"phone": liPhone, "code": "123456"}, edit)

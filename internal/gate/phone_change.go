@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/wxgate/wxgate/internal/account"
@@ -73,11 +72,7 @@ func (s *Site) keepProof(ctx context.Context, v *Visit, p proofOfSelf) bool {
 }
 
 func (s *Site) putProof(ctx context.Context, key string, p proofOfSelf) error {
-	raw, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // a struct of strings
-	}
-	return s.Store.Put(ctx, key, []byte(s.Keys.Seal(session.TypeProof, raw)), proofLife)
+	return s.Store.Put(ctx, key, s.sealRecord(session.TypeProof, p), proofLife)
 }
 
 // changeProof returns what the visitor has proved of himself.
@@ -86,8 +81,7 @@ func (s *Site) changeProof(ctx context.Context, v *Visit) (p proofOfSelf, found 
 	if err != nil || !found {
 		return p, false, err
 	}
-	raw, ok := s.Keys.Open(session.TypeProof, string(sealed))
-	return p, ok && json.Unmarshal(raw, &p) == nil && p.UserID == v.who.id, nil
+	return p, s.openRecord(session.TypeProof, sealed, &p) && p.UserID == v.who.id, nil
 }
 
 // changeURL is the page where a phone is changed.

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -66,7 +65,7 @@ func (s *Site) newCode(ctx context.Context, v *Visit, slot codeSlot) (string, er
 		return "", err
 	}
 	c := liveCode{ID: rand.Text(), Code: fmt.Sprintf("%0*d", codeDigits, n), Expires: v.now.Add(codeLife).Unix()}
-	return c.Code, s.Store.Put(ctx, slot.key(), s.sealCode(c), codeLife)
+	return c.Code, s.Store.Put(ctx, slot.key(), s.sealRecord(session.TypeCode, c), codeLife)
 }
 
 // putBack keeps what has become of a code that was taken, unless a newer one has
@@ -76,22 +75,13 @@ func (s *Site) putBack(ctx context.Context, v *Visit, slot codeSlot, c liveCode)
 	if left <= 0 {
 		return nil
 	}
-	_, err := s.Store.Add(ctx, slot.key(), s.sealCode(c), left)
+	_, err := s.Store.Add(ctx, slot.key(), s.sealRecord(session.TypeCode, c), left)
 	return err
 }
 
-func (s *Site) sealCode(c liveCode) []byte {
-	raw, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a struct of strings and a number
-	}
-	return []byte(s.Keys.Seal(session.TypeCode, raw))
-}
-
-// openCode is not ok with what this version, or this secret, has not sealed.
 func (s *Site) openCode(sealed []byte) (c liveCode, ok bool) {
-	raw, ok := s.Keys.Open(session.TypeCode, string(sealed))
-	return c, ok && json.Unmarshal(raw, &c) == nil && len(c.Code) == codeDigits
+	ok = s.openRecord(session.TypeCode, sealed, &c)
+	return c, ok && len(c.Code) == codeDigits
 }
 
 // useCode uses the code of a slot up if it is the one that was entered. What is

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,21 +94,11 @@ func TestEveryEndpointThatChangesSomethingRefusesOtherSites(t *testing.T) {
 			continue
 		}
 		posts++
-		for name, edit := range map[string]func(*http.Request){
-			"another site": func(r *http.Request) {
-				r.Header.Set("Sec-Fetch-Site", "cross-site")
-				r.Header.Set("Origin", "https://evil.test")
-			},
-			"another site, by an old browser": func(r *http.Request) {
-				r.Header.Del("Sec-Fetch-Site")
-				r.Header.Set("Origin", "https://evil.test")
-			},
-			"a form": func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") },
-			"text":   func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") },
-		} {
-			if forBearers(path) && strings.HasPrefix(name, "another site") {
-				continue
-			}
+		edits := notJSON()
+		if !forBearers(path) {
+			maps.Copy(edits, ofOtherSites())
+		}
+		for name, edit := range edits {
 			got := b.post("/wxgate"+path, map[string]string{"appid": testAppID, "phone": liPhone}, edit)
 			if got.StatusCode != http.StatusForbidden && got.StatusCode != http.StatusBadRequest {
 				t.Errorf("%s to %s: %d %s", name, path, got.StatusCode, got.body)

@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -79,12 +78,8 @@ func (p pending) page() string {
 // relayBack is the end of an authorization at the callback host: the site is
 // told by a ticket what WeChat has said, and never the code.
 func (s *Site) relayBack(ctx context.Context, in callbackInput, p pending) result {
-	raw, err := json.Marshal(s.spend(ctx, in.code, p))
-	if err != nil {
-		panic(err) // a struct of strings and flags
-	}
 	ticket := rand.Text()
-	err = s.logins.Put(ctx, ticketKey(p.Relay.State, ticket), []byte(s.Keys.Seal(session.TypeTicket, raw)), ticketLife)
+	err := s.logins.Put(ctx, ticketKey(p.Relay.State, ticket), s.sealRecord(session.TypeTicket, s.spend(ctx, in.code, p)), ticketLife)
 	if err != nil {
 		s.Metrics.StoreError("session")
 		s.Log.ErrorContext(ctx, "keeping a ticket", "store", "session", "error", err)
@@ -104,8 +99,7 @@ func (s *Site) takeTicket(ctx context.Context, in callbackInput) (t told) {
 		s.Log.ErrorContext(ctx, "reading a ticket", "store", "session", "error", err)
 		return told{Failed: codeWeChatBusy}
 	}
-	raw, ok := s.Keys.Open(session.TypeTicket, string(sealed))
-	if !found || !ok || json.Unmarshal(raw, &t) != nil {
+	if !found || !s.openRecord(session.TypeTicket, sealed, &t) {
 		return told{Failed: codeInvalid}
 	}
 	return t

@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -201,17 +202,9 @@ func TestOwnAccountIsNobodyElses(t *testing.T) {
 	b.get("/goods")
 	member, _, _ := rg.identityOf()
 	for _, path := range []string{"/wxgate/unbind?appid=" + testAppID, "/wxgate/account/cancel", "/wxgate/merge"} {
-		for name, edit := range map[string]func(*http.Request){
-			"another site": func(r *http.Request) {
-				r.Header.Set("Sec-Fetch-Site", "cross-site")
-				r.Header.Set("Origin", "https://evil.test")
-			},
-			"another site, by an old browser": func(r *http.Request) {
-				r.Header.Del("Sec-Fetch-Site")
-				r.Header.Set("Origin", "https://evil.test")
-			},
-			"a form with fields": func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") },
-		} {
+		edits := notJSON()
+		maps.Copy(edits, ofOtherSites())
+		for name, edit := range edits {
 			if got := b.post(path, map[string]string{"appid": testAppID}, edit); got.StatusCode != http.StatusForbidden && got.StatusCode != http.StatusBadRequest {
 				t.Errorf("%s, %s: %d %s", path, name, got.StatusCode, got.body)
 			}

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -36,11 +35,7 @@ func (s *Site) keepSessionKey(ctx context.Context, u miniUser, key wechat.Sessio
 	if err == nil {
 		keys = slices.DeleteFunc(keys, func(old string) bool { return old == string(key) })
 		keys = append([]string{string(key)}, keys[:min(len(keys), keysKept-1)]...)
-		raw, marshalErr := json.Marshal(keys)
-		if marshalErr != nil {
-			panic(marshalErr) // strings
-		}
-		err = s.Store.Put(ctx, s.sessionKeysKey(u), []byte(s.Keys.Seal(session.TypeSessionKey, raw)), keysKeptFor)
+		err = s.Store.Put(ctx, s.sessionKeysKey(u), s.sealRecord(session.TypeSessionKey, keys), keysKeptFor)
 	}
 	if err != nil {
 		s.sharedFailed(ctx, "session", err) // not in the Local store, where an old key would hide a newer one
@@ -53,8 +48,8 @@ func (s *Site) sessionKeys(ctx context.Context, u miniUser) (keys []string, err 
 	if err != nil || !found {
 		return nil, err
 	}
-	if raw, ok := s.Keys.Open(session.TypeSessionKey, string(sealed)); !ok || json.Unmarshal(raw, &keys) != nil {
-		return nil, nil // sealed by another version or secret: as good as lost
+	if !s.openRecord(session.TypeSessionKey, sealed, &keys) {
+		return nil, nil // as good as lost
 	}
 	return keys, nil
 }
