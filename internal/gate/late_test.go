@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wxgate/wxgate/internal/session"
 	"github.com/wxgate/wxgate/internal/wechat/wechattest"
 )
 
@@ -42,7 +43,7 @@ func (rg *rig) ageResult(callback string) {
 		rg.t.Fatalf("no result of %s", callback)
 	}
 	res.At -= int64(resultLife / time.Second)
-	must(rg.t, rg.store.Put(rg.t.Context(), key, rg.site.sealResult(res), time.Hour))
+	must(rg.t, rg.store.Put(rg.t.Context(), key, rg.site.sealRecord(session.TypeResult, res), time.Hour))
 }
 
 // A callback that comes again earns its session again: within a minute, and
