@@ -61,18 +61,15 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return nil
-	case "run":
+	case "run", "serve":
 		o, err := parseFlags(name, rest, stdout)
 		if err != nil {
 			return err
+		}
+		if name == "serve" {
+			return serve(ctx, o, stdout)
 		}
 		return run(ctx, o, stdout)
-	case "serve":
-		o, err := parseFlags(name, rest, stdout)
-		if err != nil {
-			return err
-		}
-		return serve(ctx, o, stdout)
 	default:
 		return fmt.Errorf("unknown command %q: %w", name, errUsage)
 	}

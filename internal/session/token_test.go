@@ -70,10 +70,16 @@ func TestSealSessionRefusesWhatWouldNotComeBack(t *testing.T) {
 	}
 	// Two shop ids that differ only in a byte that is not UTF-8 would become
 	// one person.
-	odd := fullSession()
-	odd.UserID = "caf\xe9"
-	if _, err := k.SealSession(odd); err == nil {
-		t.Error("sealed a user id that is not UTF-8")
+	for i := range reflect.TypeFor[Session]().NumField() {
+		odd := fullSession()
+		field := reflect.ValueOf(odd).Elem().Field(i)
+		if field.Kind() != reflect.String {
+			continue
+		}
+		field.SetString("caf\xe9")
+		if _, err := k.SealSession(odd); err == nil {
+			t.Errorf("sealed a %s that is not UTF-8", reflect.TypeFor[Session]().Field(i).Name)
+		}
 	}
 }
 
