@@ -25,8 +25,9 @@ func (rg *rig) miniProgram(appid, platform string) string {
 	return fmt.Sprintf("mini_program %s hush-%s", appid, appid)
 }
 
-// miniCall calls an endpoint as a mini program does, with a session or without.
-func (rg *rig) miniCall(path, session, body string) (status int, answer map[string]any) {
+// bearerCall calls an endpoint as a mini program or a mobile app does, with a session
+// or without.
+func (rg *rig) bearerCall(path, session, body string) (status int, answer map[string]any) {
 	rg.t.Helper()
 	r, err := http.NewRequest(http.MethodPost, rg.url(path), strings.NewReader(body))
 	if err != nil {
@@ -52,7 +53,7 @@ func (rg *rig) miniCall(path, session, body string) (status int, answer map[stri
 // miniLogin logs li in to a mini program.
 func (rg *rig) miniLogin(appid string) (status int, answer map[string]any) {
 	rg.t.Helper()
-	return rg.miniCall("/wxgate/mini/login", "", fmt.Sprintf(`{"appid":%q,"code":%q,"want":"login"}`, appid, rg.wechat.MiniLogin("li", appid)))
+	return rg.bearerCall("/wxgate/mini/login", "", fmt.Sprintf(`{"appid":%q,"code":%q,"want":"login"}`, appid, rg.wechat.MiniLogin("li", appid)))
 }
 
 // kindOf is the kind of the user in an answer.
@@ -93,7 +94,7 @@ func TestSiteMayHaveAMiniProgramAlone(t *testing.T) {
 		t.Fatalf("%d %v", status, answer)
 	}
 	session, _ := answer["session"].(string)
-	status, answer = rg.miniCall("/wxgate/mini/phone", session, fmt.Sprintf(`{"code":%q}`, rg.wechat.MiniPhone("li", testMiniID).Code))
+	status, answer = rg.bearerCall("/wxgate/mini/phone", session, fmt.Sprintf(`{"code":%q}`, rg.wechat.MiniPhone("li", testMiniID).Code))
 	if status != http.StatusOK || kindOf(answer) != "member" {
 		t.Errorf("%d %v", status, answer)
 	}

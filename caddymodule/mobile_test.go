@@ -1,10 +1,7 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -16,33 +13,10 @@ const (
 	otherMobile = "wx4444444444444445"
 )
 
-// callWith posts JSON to the site as a client without cookies does.
-func (rg *rig) callWith(session, path, body string) (status int, answer map[string]any) {
-	rg.t.Helper()
-	r, err := http.NewRequest(http.MethodPost, rg.url(path), strings.NewReader(body))
-	if err != nil {
-		rg.t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	if session != "" {
-		r.Header.Set("Authorization", "Wxgate "+session)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		rg.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil || json.Unmarshal(raw, &answer) != nil {
-		rg.t.Fatalf("%s: %d %q, error %v", path, resp.StatusCode, raw, err)
-	}
-	return resp.StatusCode, answer
-}
-
 // logInApp logs a person in with a code of a mobile app.
 func (rg *rig) logInApp(person, appID string) (status int, answer map[string]any) {
 	rg.t.Helper()
-	return rg.callWith("", "/wxgate/app/login", fmt.Sprintf(`{"appid":%q,"code":%q}`, appID, rg.wechat.AppCode(person, appID)))
+	return rg.bearerCall("/wxgate/app/login", "", fmt.Sprintf(`{"appid":%q,"code":%q}`, appID, rg.wechat.AppCode(person, appID)))
 }
 
 func TestSiteServesTheMobileAppsThatItNames(t *testing.T) {
