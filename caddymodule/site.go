@@ -157,7 +157,7 @@ func (h *Handler) config(ctx caddy.Context, app *App) (gate.Config, error) {
 		OfficialAccount: own.official, Website: own.website, MiniPrograms: own.mini, MobileApps: own.mobile, Account: app.rules(), MintLimit: app.mint, SMSBudget: app.budget, SMSCountries: app.reached, StaleFor: app.stale,
 		ClaimOpenID: slices.Contains(h.Assertion.Claims, "openid"), ClaimUnionID: slices.Contains(h.Assertion.Claims, "unionid"),
 		ClaimPhone: slices.Contains(h.Assertion.Claims, "phone"),
-		Upstream: h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow, HashRoutes: h.hashed,
+		Upstream:   h.upstream, Brand: brand, CacheSalt: app.salt, Shadow: h.shadow, HashRoutes: h.hashed,
 	}, nil
 }
 
