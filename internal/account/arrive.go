@@ -15,19 +15,20 @@ import (
 // arrivedSQL asks about visitors who arrive, whom arrivedFrom names. An answer
 // begins with a line that says which of them it is about. It goes on as that of
 // knownSQL where he is known, is at its end where only something is stored of
-// him, and is NULL where nothing is.
+// him, and is NULL where nothing is. MariaDB would keep a bare parameter without
+// the spaces at its end.
 const arrivedSQL = `SELECT a.n || '
 ' || coalesce((` + knownWhere + `i.appid = a.appid AND i.openid = a.openid),
 	(SELECT '' FROM wxgate_identity WHERE appid = a.appid AND openid = a.openid),
 	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = a.unionid),
 	(SELECT '' FROM wxgate_visitor WHERE appid = a.appid AND openid = a.openid))
-FROM (SELECT '0' AS n, ? AS appid, ? AS openid, ? AS unionid`
+FROM (SELECT '0' AS n, ? || '' AS appid, ? || '' AS openid, ? || '' AS unionid`
 
 // arrivedFrom completes arrivedSQL for n visitors.
 func arrivedFrom(n int) string {
 	var more strings.Builder
 	for i := 1; i < n; i++ {
-		more.WriteString(" UNION ALL SELECT '" + strconv.Itoa(i) + "', ?, ?, ?")
+		more.WriteString(" UNION ALL SELECT '" + strconv.Itoa(i) + "', ? || '', ? || '', ? || ''")
 	}
 	return more.String() + ") AS a"
 }

@@ -65,6 +65,8 @@ func (db *DB) crowd(ctx context.Context) (all []func() string, want []string) {
 		{proved("oa", "x", "Y"), "there is more to read"},
 		{proved("oa", "new", "N"), "a stranger with {scope: unionID:N}"},
 		{proved("mp", "v", "V"), "a stranger with {scope: unionID:V}"},
+		{proved("oa", "x ", "X"), "there is more to read"}, // and nobody whom a space makes another
+		{proved("oa ", "x", "X"), "there is more to read"},
 		{proved("oa", `'?\n$1`, "客"), "a stranger with {scope: unionID:客}"},
 	} {
 		all, want = append(all, func() string { return db.arrives(ctx, c.in) }), append(want, c.want)

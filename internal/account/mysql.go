@@ -37,7 +37,8 @@ const mysqlByKey = " FORCE INDEX (PRIMARY)"
 
 // setupMySQL sets what statements depend on. In the comments are settings that
 // only MariaDB or only MySQL has. MySQL cannot end idle transactions alone, so
-// there all idle connections end, and the driver opens others.
+// there all idle connections end, and the driver opens others. MariaDB's cache of
+// subqueries takes two texts for one that differ by spaces at their end.
 func setupMySQL() []string {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 	return []string{
@@ -46,7 +47,8 @@ func setupMySQL() []string {
 			", sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_big_selects = 1, completion_type = 0" +
 			", sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'" +
 			", time_zone = '+00:00', innodb_lock_wait_timeout = " + seconds(lockTimeout) +
-			" /*M!100300 , max_statement_time = " + seconds(statementTimeout) + ", idle_transaction_timeout = " + seconds(idleTxTimeout) + " */" +
+			" /*M!100300 , max_statement_time = " + seconds(statementTimeout) + ", idle_transaction_timeout = " + seconds(idleTxTimeout) +
+			", optimizer_switch = 'subquery_cache=off' */" +
 			" /*!80000 , max_execution_time = " + strconv.FormatInt(statementTimeout.Milliseconds(), 10) + ", wait_timeout = " + seconds(idleTxTimeout) + " */",
 	}
 }
