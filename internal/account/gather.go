@@ -22,6 +22,7 @@ type gatherer[P part[P]] struct {
 	mu      sync.Mutex
 	going   []*gathered[P] // empty: nobody is under way
 	waiting []*gathered[P]
+	stop    func() // those who are under way; nil: one goes alone
 }
 
 // part is what one of a crowd wants.
@@ -38,6 +39,7 @@ type part[P any] interface {
 type gathered[P any] struct {
 	part P
 	done chan error // nil: it goes alone
+	gone bool       // nobody waits for it any more
 }
 
 // errTogether is that of parts which went together. It says nothing about whose
@@ -94,17 +96,36 @@ func (g *gatherer[P]) wait(ctx context.Context, own *gathered[P]) error {
 	case err := <-own.done:
 		return err
 	case <-ctx.Done():
-		g.forget(own)
+		g.giveUp(own)
 		return ctx.Err()
 	}
 }
 
-// forget takes a part away for which nobody waits any more, unless it is under
-// way.
-func (g *gatherer[P]) forget(own *gathered[P]) {
+// giveUp takes a part away for which nobody waits any more. Those under way go on
+// as long as somebody waits for one of them: others wait for their end.
+func (g *gatherer[P]) giveUp(own *gathered[P]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	own.gone = true
 	g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered[P]) bool { return o == own })
+	g.stopForNobody()
+}
+
+// stopForNobody stops those who are under way where nobody waits for any.
+func (g *gatherer[P]) stopForNobody() {
+	if g.stop != nil && !slices.ContainsFunc(g.going, func(o *gathered[P]) bool { return !o.gone }) {
+		g.stop()
+	}
+}
+
+// start returns the context of those who are under way.
+func (g *gatherer[P]) start() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stop = cancel
+	g.stopForNobody()
+	return ctx, cancel
 }
 
 // runAll does parts until nobody waits. Those who wait may give up one by one, so
@@ -115,7 +136,7 @@ func (g *gatherer[P]) runAll(going []*gathered[P], run func(context.Context, []P
 		for i, one := range going {
 			parts[i] = one.part
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
+		ctx, cancel := g.start()
 		err := run(ctx, parts)
 		cancel()
 		if err != nil {
@@ -132,7 +153,7 @@ func (g *gatherer[P]) runAll(going []*gathered[P], run func(context.Context, []P
 func (g *gatherer[P]) next() []*gathered[P] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.going = nil
+	g.going, g.stop = nil, nil
 	g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered[P]) bool {
 		goes := len(g.going) == 0 || len(g.going) < maxGathered && o.part.fits(g.going[0].part)
 		if goes {
