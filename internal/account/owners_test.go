@@ -1,8 +1,11 @@
 package account
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/wxgate/wxgate/internal/dbtest"
 )
@@ -84,9 +87,30 @@ func TestCopiesAreFilledInBatches(t *testing.T) {
 		w.given("identity mp e E -")
 		w.exec(`UPDATE wxgate_identity SET owner_id = NULL`)
 		for _, batch := range []int{3, 7} { // again: where it was stopped, it begins anew
-			must(t, fillOwners(t.Context(), w.db.write, batch))
+			must(t, fillOwners(t.Context(), w.db.write, ownersFill{batch, w.db.lockShared}))
 			diff(t, "copies that are not true", []string(nil), readUntrue(t, w.db.read))
 		}
+	})
+}
+
+// What an operation takes from its user while it is copied would stay his.
+func TestCopiesAreNotFilledDuringAnOperation(t *testing.T) {
+	onServers(t, func(t *testing.T, open opener) {
+		w := newWorldOn(t, open, Rules{}, "member U1", "identity oa x X U1")
+		fill := func(ctx context.Context) error {
+			return fillOwners(ctx, w.db.write, ownersFill{ownersBatch, w.db.lockShared})
+		}
+		err := w.db.inTx(t.Context(), func(tx *sql.Tx) error {
+			must(t, w.db.lockAlone(t.Context(), tx))
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if fill(ctx) == nil {
+				t.Error("copies are filled")
+			}
+			return nil
+		})
+		must(t, err)
+		must(t, fill(t.Context()))
 	})
 }
 
