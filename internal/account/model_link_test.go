@@ -22,6 +22,7 @@ type modelVisit struct {
 // link is the operation: the guards in their order, then the tables.
 func (m *model) link(in Input) Outcome {
 	m.told = nil
+	moot := m.moot()
 	v := &modelVisit{model: m, in: in, at: modelOpenID{in.AppID, in.OpenID}, user: in.UserID}
 	if in.UserKind == Guest && in.UserID != "" && m.users[in.UserID] == nil {
 		m.born[in.UserID] = in.UserBorn
@@ -32,7 +33,7 @@ func (m *model) link(in Input) Outcome {
 	v.findUnion()
 	v.guardUser()
 	user := v.guarded()
-	v.closeConflicts()
+	v.closeConflicts(moot)
 	return v.outcome(user, "")
 }
 

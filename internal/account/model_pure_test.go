@@ -102,7 +102,7 @@ func (m *model) factUser(id string) *user {
 // decided does what the code decides, in the model's maps.
 func (m *model) decided(in Input) Outcome {
 	m.told = nil
-	f := m.facts(in)
+	moot, f := m.moot(), m.facts(in)
 	p := decide(f)
 	at, union := modelOpenID{in.AppID, in.OpenID}, modelUnionID(f.unionIDKey)
 	if p.serve == newGuest || p.serve == newMember {
@@ -152,7 +152,7 @@ func (m *model) decided(in Input) Outcome {
 	if p.seen != nil {
 		m.users[p.seen.id].seen = m.now
 	}
-	m.closeConflicts()
+	m.closeConflicts(moot)
 	return f.outcome(&p)
 }
 

@@ -275,19 +275,32 @@ func (m *model) true(want string) bool {
 	return false
 }
 
-// conflict opens one, once.
+// conflict opens one, once: the same refusal of the same parties is the same,
+// whatever was wanted.
 func (m *model) conflict(code Code, want string, parties ...string) {
 	c := modelConflict{code, strings.Join(parties, " "), want}
-	if !m.conflicts[c] {
-		m.conflicts[c] = true
-		m.tell("conflict.opened %s", code)
+	for open := range m.conflicts {
+		if open.code == c.code && open.parties == c.parties {
+			return
+		}
 	}
+	m.conflicts[c] = true
+	m.tell("conflict.opened %s", code)
 }
 
-// closeConflicts ends those whose want has come true.
-func (m *model) closeConflicts() {
+// moot are the conflicts whose want an operation has made true: it ends only
+// those that name both of whom it merges.
+func (m *model) moot() map[modelConflict]bool {
+	moot := maps.Clone(m.conflicts)
+	maps.DeleteFunc(moot, func(c modelConflict, _ bool) bool { return !m.true(c.want) })
+	return moot
+}
+
+// closeConflicts ends those whose want has come true, but for those that were
+// moot before.
+func (m *model) closeConflicts(moot map[modelConflict]bool) {
 	for c := range m.conflicts {
-		if m.true(c.want) {
+		if m.true(c.want) && !moot[c] {
 			delete(m.conflicts, c)
 			m.tell("conflict.closed %s", c.code)
 		}
