@@ -155,11 +155,13 @@ async function until(url: string, children: Array<ChildProcess & { said?: string
   }
 }
 
-/** Addresses that nobody uses, below the ports that the system gives to anybody in the meantime. */
+let next = process.pid * 97
+
+/** Addresses that nobody uses, none twice, below the ports that the system gives to anybody in the meantime. */
 async function freeAddresses(n: number): Promise<string[]> {
   const addresses: string[] = []
   while (addresses.length < n) {
-    const port = 10000 + Math.floor(Math.random() * 20000)
+    const port = 10000 + (next++ % 20000)
     const server = net.createServer()
     const free = await new Promise((resolve) => {
       server.once('error', () => resolve(false))
