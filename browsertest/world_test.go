@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -138,12 +138,14 @@ PLATFORM {
 }
 `
 
+var portsTaken atomic.Int64
+
 // freePort is below those that systems give to connections, one of which might
-// take it before the gateway does.
+// take it before the gateway does, and never the same twice.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		port := strconv.Itoa(10_000 + (97*os.Getpid()+int(portsTaken.Add(1)))%20_000)
 		if listener, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
 			listener.Close()
 			return port
