@@ -77,8 +77,11 @@ func (c *call) confirm(ch *change) error {
 	if ch.yes {
 		return nil
 	}
-	if !terminal(c.in) {
+	switch {
+	case !terminal(c.in):
 		return fmt.Errorf("%w: there is nobody to ask here, so --yes is needed", errNotConfirmed)
+	case c.json: // what was shown, if anything, is not for people
+		return fmt.Errorf("%w: with --json nobody is asked, so --yes is needed", errNotConfirmed)
 	}
 	fmt.Fprint(c.err, "\nType yes to go on: ")
 	line, _ := bufio.NewReader(c.in).ReadString('\n')

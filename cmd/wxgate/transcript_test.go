@@ -155,6 +155,10 @@ func TestWhoSitsAtATerminalIsAsked(t *testing.T) {
 			t.Errorf("%q: exit %d: %s%s", tt.typed, got.code, got.out, got.err)
 		}
 	}
+	blind := g.shell("echo yes | script -qec \"wxgate user revoke 1000000001 --reason 'lost his phone' --json\" /dev/null")
+	if blind.code != 5 || !strings.Contains(blind.out, "--yes is needed") || strings.Contains(blind.out, "Type yes") {
+		t.Errorf("asked about what he has not seen: exit %d: %s%s", blind.code, blind.out, blind.err)
+	}
 	if got := strings.Count(g.must("operation", "list"), "revoke"); got != 1 {
 		t.Errorf("done %d times", got)
 	}
