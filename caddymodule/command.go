@@ -76,7 +76,7 @@ func addCommands(top *cobra.Command) {
 	flags := top.PersistentFlags()
 	flags.StringVar(&o.address, "address", caddy.DefaultAdminListen, "`address` of Caddy's admin endpoint, as in its admin option; CADDY_ADMIN sets the default")
 	flags.BoolVar(&o.json, "json", false, "print JSON, as the gateway answers it")
-	flags.DurationVar(&o.timeout, "timeout", adminTimeout, "how long to wait for an answer")
+	flags.DurationVar(&o.timeout, "timeout", adminTimeout, "how long to wait for an answer, 0: as long as it takes; import, export and repair wait for theirs")
 	group(top)
 	top.AddCommand(userCommands(o), conflictCommands(o), eventCommands(o), operationCommands(o), appCommands(o), keyCommands(o), reportCommands(o),
 		importCommand(o), exportCommand(o), repairCommand(o), explainCommand(o), doctorCommand(o))

@@ -21,11 +21,17 @@ type unreachableError struct {
 	err     error
 }
 
+// errNoAnswer means that somebody may be there, who has not answered in time.
+var errNoAnswer = errors.New("no answer")
+
 // Error implements error. It says what to look at next.
 func (e *unreachableError) Error() string {
-	return fmt.Sprintf("the gateway does not answer at %s: %v\n"+
-		"Does it run on this machine, with an `admin` option that is not off? Name another address with --address or CADDY_ADMIN.",
-		e.address, e.err)
+	next := "Does it run on this machine, with an `admin` option that is not off? Name another address with --address or CADDY_ADMIN."
+	if errors.Is(e.err, errNoAnswer) {
+		next = "Wait longer with --timeout, or name another address with --address or CADDY_ADMIN.\n" +
+			"What was to be changed may have been changed: look before you do it again."
+	}
+	return fmt.Sprintf("the gateway does not answer at %s: %v\n%s", e.address, e.err, next)
 }
 
 // Unwrap implements errors.Unwrap.
@@ -116,10 +122,10 @@ func (c *call) do(r *http.Request) (*http.Response, error) {
 	resp, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
 		if c.Err() != nil {
-			return nil, errors.New("interrupted")
+			return nil, errors.New("interrupted; what was to be changed may have been changed")
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, &unreachableError{c.address, fmt.Errorf("no answer within %s", c.timeout)}
+			return nil, &unreachableError{c.address, fmt.Errorf("%w within %s", errNoAnswer, c.timeout)}
 		}
 		return nil, &unreachableError{c.address, errors.Unwrap(err)} // without the URL
 	}

@@ -269,7 +269,7 @@ func TestGatewayThatDoesNotAnswer(t *testing.T) {
 	g := nowhere(t)
 	l := listen(t) // and nobody accepts
 	got := g.do("event", "list", "--address", l.Addr().String(), "--timeout", "100ms")
-	if got.code != 4 || !strings.Contains(got.err, "no answer within 100ms") {
+	if got.code != 4 || !strings.Contains(got.err, "no answer within 100ms") || !strings.Contains(got.err, "may have been changed") {
 		t.Errorf("exit %d: %s", got.code, got.err)
 	}
 }
