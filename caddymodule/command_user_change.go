@@ -47,7 +47,10 @@ func (c *call) previewMerge(dry reasoned) error {
 		return err
 	}
 	if c.json {
-		return c.printJSON(p)
+		if err := c.printJSON(p); err != nil || p.Code == account.CodeOK {
+			return err
+		}
+		return refused(p.Code)
 	}
 	t := new(table)
 	t.add("WHO", "ID", "KIND", "PHONE", "CREATED", "LAST SEEN")
