@@ -76,13 +76,17 @@ func addCommands(top *cobra.Command) {
 	flags := top.PersistentFlags()
 	flags.StringVar(&o.address, "address", caddy.DefaultAdminListen, "`address` of Caddy's admin endpoint, as in its admin option; CADDY_ADMIN sets the default")
 	flags.BoolVar(&o.json, "json", false, "print JSON, as the gateway answers it")
-	flags.DurationVar(&o.timeout, "timeout", adminTimeout, "how long to wait for an answer, 0: as long as it takes; import, export and repair wait for theirs")
+	flags.DurationVar(&o.timeout, "timeout", answerTimeout, "how long to wait for an answer, 0: as long as it takes; import, export and repair wait for theirs")
 	group(top)
 	top.AddCommand(userCommands(o), conflictCommands(o), eventCommands(o), operationCommands(o), appCommands(o), keyCommands(o), reportCommands(o),
 		importCommand(o), exportCommand(o), repairCommand(o), explainCommand(o), doctorCommand(o))
 	top.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return exit(cmd, usageError(err.Error())) })
 	top.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd) })
 }
+
+// answerTimeout is longer than the gateway works on a call, so that it can say
+// itself what has taken too long.
+const answerTimeout = adminTimeout + 5*time.Second
 
 // options are the flags of all commands.
 type options struct {
