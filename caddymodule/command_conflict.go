@@ -52,7 +52,7 @@ func (c *call) listConflicts(query url.Values) error {
 		return c.printJSON(view)
 	}
 	if len(view.Conflicts) == 0 {
-		c.say("No conflicts.")
+		c.say("No %s conflicts.", cmp.Or(query.Get("state"), "open"))
 		return nil
 	}
 	t := &table{rows: [][]string{strings.Fields(conflictHead)}}

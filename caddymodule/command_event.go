@@ -59,6 +59,10 @@ func (c *call) listEvents(after string, limit int) error {
 	if c.json {
 		return c.printJSON(view)
 	}
+	if len(view.Events) == 0 && after != "" {
+		c.say("No events behind %s.", after)
+		return nil
+	}
 	if len(view.Events) == 0 {
 		c.say("No events.")
 		return nil

@@ -38,7 +38,7 @@ func (c *call) listOperations(in operationsRequest) error {
 		return c.printJSON(view)
 	}
 	if len(view.Operations) == 0 {
-		c.say("No operator has done anything.")
+		c.say("%s", noOperation(in))
 		return nil
 	}
 	t := &table{rows: append([][]string{strings.Fields(operationHead)}, rows(view.Operations, operationCells)...)}
@@ -49,6 +49,17 @@ func (c *call) listOperations(in operationsRequest) error {
 		c.say("\nThere are more: --after %s", word(view.Next))
 	}
 	return nil
+}
+
+// noOperation says of what there is none.
+func noOperation(in operationsRequest) string {
+	switch {
+	case in.After != "":
+		return "No more operations."
+	case in.Subject != "":
+		return "No operator has done anything to " + in.Subject + "."
+	}
+	return "No operator has done anything."
 }
 
 const operationHead = "ID TIME ACTION SUBJECT OPERATOR REASON DETAIL"
