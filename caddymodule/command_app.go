@@ -137,15 +137,18 @@ func (c *call) readMap(name string) ([]move, error) {
 // those of the file.
 func (c *call) mapOpenIDs(in mapRequest, moves []move) error {
 	total := account.MapReport{Unknown: []int{}, Taken: []int{}, Invalid: []int{}}
-	for len(moves) > 0 {
-		part := moves[:min(len(moves), account.MaxOpenIDMoves)]
-		moves = moves[len(part):]
+	for rest := moves; len(rest) > 0; {
+		part := rest[:min(len(rest), account.MaxOpenIDMoves)]
+		rest = rest[len(part):]
 		in.Moves = nil
 		for _, m := range part {
 			in.Moves = append(in.Moves, m.openids)
 		}
 		var report account.MapReport
 		if err := c.post("apps/map-openids", in, &report); err != nil {
+			if first := part[0].line; first != moves[0].line && !in.DryRun {
+				fmt.Fprintf(c.err, "It has broken off: the lines before %d are done. It may be repeated.\n", first)
+			}
 			return err
 		}
 		total.Members += report.Members

@@ -60,6 +60,13 @@ func (c *call) repair(in repairRequest, why reasoned) error {
 		return nil
 	})
 	if !c.json && (err == nil || report.Waiting > 0) {
+		switch {
+		case in.DryRun:
+		case err != nil:
+			c.say("Done before it broke off:")
+		default:
+			c.say("Done:")
+		}
 		if err := c.printRepair(report, conflicts, in.DryRun); err != nil {
 			return err
 		}
@@ -71,9 +78,6 @@ func (c *call) repair(in repairRequest, why reasoned) error {
 }
 
 func (c *call) printRepair(r account.RepairReport, conflicts []account.RepairConflict, dry bool) error {
-	if !dry {
-		c.say("Done:")
-	}
 	t := new(table)
 	t.add("openids that waited for their unionid", fmt.Sprint(r.Waiting))
 	t.add("filled", fmt.Sprint(r.Filled))

@@ -21,6 +21,7 @@ func (c *call) follow(r *http.Request, report any, see func(streamLine) error) e
 		return err
 	}
 	defer resp.Body.Close()
+	defer c.clearProgress()
 	lines := bufio.NewReaderSize(resp.Body, 64<<10)
 	for {
 		raw, err := lines.ReadBytes('\n')
@@ -45,7 +46,6 @@ func (c *call) follow(r *http.Request, report any, see func(streamLine) error) e
 			return err
 		}
 		if l.ends(raw) {
-			c.clearProgress()
 			if l.Error != nil {
 				return l.Error
 			}
