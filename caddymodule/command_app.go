@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -113,13 +114,20 @@ func (c *call) readMap(name string) ([]move, error) {
 		defer f.Close()
 		in = f
 	}
-	r := csv.NewReader(in)
+	buffered := bufio.NewReader(in)
+	if mark, _ := buffered.Peek(3); string(mark) == "\xef\xbb\xbf" { // Excel's
+		_, _ = buffered.Discard(len(mark))
+	}
+	r := csv.NewReader(buffered)
 	r.FieldsPerRecord = 2
 	var moves []move
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return moves, nil
+		}
+		if errors.Is(err, csv.ErrFieldCount) {
+			err = fmt.Errorf("%w: there have to be two, the old openid and the new one", err)
 		}
 		if err != nil {
 			return nil, usageError(fmt.Sprintf("%s: %v", name, err))

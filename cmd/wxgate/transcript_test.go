@@ -136,7 +136,7 @@ func TestTranscripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".transcript"), func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, "", aDay)
-			g.write("map.csv", "old,new\no-li,n-li\nm-li,x\no-new,n-new\no-zhao,\no-none,n-none\no-zhao,n-li\n")
+			g.write("map.csv", "\ufeffold,new\no-li,n-li\nm-li,x\no-new,n-new\no-zhao,\no-none,n-none\no-zhao,n-li\n")
 			g.transcript(filepath.Base(file))
 		})
 	}
