@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ func (c *call) export(in exportRequest) error {
 	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		return usageError(fmt.Sprintf("%s exists already", name))
 	}
-	part, err := os.OpenFile(name+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	part, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".part") // 0600
 	if err != nil {
 		return usageError(err.Error())
 	}
