@@ -90,6 +90,9 @@ func (c *call) importOnce(in importRequest, problemsFile string) error {
 	defer file.Close()
 	all := io.Discard
 	if problemsFile != "" {
+		if sameFile(c.args[0], problemsFile) {
+			return usageError("--problems would overwrite the file that is imported")
+		}
 		f, err := os.OpenFile(problemsFile, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 		if err != nil {
 			return usageError(err.Error())
@@ -127,6 +130,16 @@ func (c *call) importOnce(in importRequest, problemsFile string) error {
 		return errLeftOut
 	}
 	return nil
+}
+
+// sameFile says whether two names are of one file that there is.
+func sameFile(one, other string) bool {
+	a, err := os.Stat(one)
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(other)
+	return err == nil && os.SameFile(a, b)
 }
 
 // form is a body with the options and the file, made while it is sent.

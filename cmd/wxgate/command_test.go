@@ -46,6 +46,7 @@ func TestCommandsThatAreWrong(t *testing.T) {
 		{"import users.txt --reason x --yes", "--format csv or --format ndjson"},
 		{"import users.csv --format xml --reason x --yes", "--format csv or --format ndjson"},
 		{"import users.csv --column id --reason x --yes", "must be formatted as key=value"},
+		{"import users.csv --problems ./users.csv --dry-run", "would overwrite the file"},
 		{"import - --format csv --reason x", "standard input cannot be read twice"},
 		{"export accounts.csv", "--reason is missing"},
 		{"export users.csv --reason x", "users.csv exists already"},
