@@ -99,7 +99,8 @@ func (c *call) request(ctx context.Context, method, path string, body io.Reader)
 // network parses the address of the admin endpoint.
 func (c *call) network() (caddy.NetworkAddress, error) {
 	addr, err := caddy.ParseNetworkAddress(c.address)
-	if err != nil || addr.PortRangeSize() > 1 || addr.IsFdNetwork() {
+	noPort := !addr.IsUnixNetwork() && addr.StartPort == 0
+	if err != nil || noPort || addr.PortRangeSize() > 1 || addr.IsFdNetwork() {
 		return addr, usageError(fmt.Sprintf("--address %s is no address of an admin endpoint, like localhost:2019 or unix//run/caddy.sock", c.address))
 	}
 	addr.Host, _, _ = strings.Cut(addr.Host, "|") // a socket's permissions

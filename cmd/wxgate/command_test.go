@@ -54,7 +54,8 @@ func TestCommandsThatAreWrong(t *testing.T) {
 		{"repair", "usage: wxgate repair <appid>"},
 		{"repair a --yes", "--reason is missing"},
 		{"repair a --rate fast --dry-run", "invalid argument"},
-		{"event list --address a:b:c", "invalid host"},
+		{"event list --address a:b:c", "is no address of an admin endpoint"},
+		{"event list --address localhost", "like localhost:2019"},
 		{"event list --timeout soon", "invalid argument"},
 	} {
 		t.Run(tt.line, func(t *testing.T) {
