@@ -60,11 +60,15 @@ func Args(args []string) []string {
 	if len(args) < 2 {
 		return args
 	}
+	at := 1
+	if args[1] == "help" && len(args) > 2 {
+		at = 2
+	}
 	top := &cobra.Command{}
 	addCommands(top)
 	for _, sub := range top.Commands() {
-		if sub.Name() == args[1] {
-			return slices.Insert(slices.Clone(args), 1, commandName)
+		if sub.Name() == args[at] {
+			return slices.Insert(slices.Clone(args), at, commandName)
 		}
 	}
 	return args

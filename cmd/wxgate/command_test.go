@@ -112,6 +112,9 @@ func TestHelpShowsWhatCanBeTyped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if page := g.must("help", "user", "merge"); !strings.Contains(page, "\nUsage:\n  wxgate user merge <from> <into>") {
+		t.Errorf("asked with the word in front, it says\n%s", page)
+	}
 	examples := 0
 	for name, page := range helpPages(t, g) {
 		if !strings.Contains(page, "\nUsage:\n  wxgate") || strings.Contains(page, "caddy wxgate") || strings.Contains(page, "wxgate wxgate") {
