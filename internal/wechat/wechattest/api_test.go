@@ -22,7 +22,7 @@ func wantCode(t *testing.T, r reply, want int) {
 	}
 }
 
-// params returns good parameters of an exchange with some changed; "" removes.
+// exchangeParams are good parameters of an exchange with some changed.
 func exchangeParams(code string, changes ...string) []string {
 	params := []string{"appid", shopID, "secret", secret, "code", code, "grant_type", "authorization_code"}
 	return append(params, changes...)

@@ -47,7 +47,8 @@ type App struct {
 	// granted snsapi_userinfo to the app before. The real platform may.
 	BaseUnionID bool
 
-	// AllowedIPs is the IP whitelist of the token endpoints; nil allows all.
+	// AllowedIPs is the IP whitelist of the token endpoints, and of
+	// jscode2session; nil allows all.
 	AllowedIPs []string
 
 	// SecretFrozen is the admin's switch that freezes the AppSecret.

@@ -19,7 +19,8 @@ const (
 
 // Transport makes an http.Client look like WeChat's browser: it sets
 // User-Agent and the Accept of a navigation where the request has none, and
-// names the person to the platform's pages and to nobody else.
+// names the person where the path is one of the platform's pages, whoever the
+// host is.
 type Transport struct {
 	Person    string            // who uses the browser; empty means who holds the phone
 	UserAgent string            // empty means AndroidUserAgent

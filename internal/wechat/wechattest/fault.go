@@ -89,6 +89,7 @@ type queuedFault struct {
 }
 
 // Fail makes the next n answers of api go wrong; faults of one api queue up.
+// Authorize and QRConnect are pages, which know no faults.
 func (s *Server) Fail(api API, n int, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,7 +38,7 @@ func (p *platform) code2Session(code string) reply {
 	return p.get(wechattest.Code2Session, "appid", miniID, "secret", secret, "js_code", code, "grant_type", "authorization_code")
 }
 
-// serverToken is a token of the mini program.
+// serverToken is a token of an app.
 func (p *platform) serverToken(appID string) string {
 	p.Helper()
 	token, _ := p.post(wechattest.StableToken, "", stableBody(appID, secret, false))["access_token"].(string)
@@ -297,6 +297,23 @@ func TestCodeOfAMobileApp(t *testing.T) {
 	p.clock.Advance(10*time.Minute + time.Second)
 	if got := exchange(code).code(); got != 40029 {
 		t.Errorf("after 10 minutes: errcode %d, want 40029", got)
+	}
+}
+
+func TestRefreshTokenOfAMobileAppLivesLonger(t *testing.T) {
+	p := startMini(t, wechattest.Person{})
+	grant := p.get(wechattest.ExchangeCode, "appid", mobileID, "secret", secret, "code", p.AppCode("li", mobileID), "grant_type", "authorization_code")
+	token, _ := grant["refresh_token"].(string)
+	refresh := func() int {
+		return p.get(wechattest.RefreshToken, "appid", mobileID, "grant_type", "refresh_token", "refresh_token", token).code()
+	}
+	p.clock.Advance(180 * 24 * time.Hour)
+	if got := refresh(); got != 0 {
+		t.Errorf("after 180 days: errcode %d", got)
+	}
+	p.clock.Advance(time.Second)
+	if got := refresh(); got != 42002 {
+		t.Errorf("after 180 days and a second: errcode %d, want 42002", got)
 	}
 }
 

@@ -170,7 +170,7 @@ type Request struct {
 	Method  string
 	Query   url.Values // secrets included: it is a test's own
 	Person  string     // whom it was about, when the platform knew
-	ErrCode int        // answered: an errcode, or the number of an error page; 0 is success
+	ErrCode int        // answered: an errcode, or the number of an error page; 0 is success, or a Fault without one
 	Fault   bool       // an injected fault answered
 	Forced  bool       // stable_token with force_refresh
 }

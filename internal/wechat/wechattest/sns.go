@@ -11,6 +11,7 @@ const (
 	longLife    = 10 * time.Minute // of a code that a scan or a mobile app has brought
 	userLife    = 2 * time.Hour
 	refreshLife = 30 * 24 * time.Hour
+	mobileLife  = 180 * 24 * time.Hour // of a mobile app's refresh_token
 
 	// forgetAfter is how long spent codes are remembered, to answer 40163.
 	forgetAfter = time.Hour
@@ -128,9 +129,13 @@ func (s *Server) newGrant(c code) (*userGrant, string) {
 			delete(s.refreshes, token)
 		}
 	}
+	life := refreshLife
+	if a := s.apps[c.appID]; a != nil && a.Mobile {
+		life = mobileLife
+	}
 	g := &userGrant{
 		code: c, accessToken: "75_" + randomText(86),
-		accessExpires: now.Add(userLife), refreshExpires: now.Add(refreshLife),
+		accessExpires: now.Add(userLife), refreshExpires: now.Add(life),
 	}
 	refresh := "75_" + randomText(86)
 	s.grants[g.accessToken] = g

@@ -26,8 +26,8 @@ type serverToken struct {
 	expires time.Time
 }
 
-// RevokeTokens ends all server tokens of an app at once, as a forced refresh
-// by somebody else does: calls with them get 40001.
+// RevokeTokens ends all server tokens of an app at once, of both kinds: calls
+// with them get 40001, as after a forced refresh by somebody else.
 func (s *Server) RevokeTokens(appID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
