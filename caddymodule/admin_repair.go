@@ -33,7 +33,7 @@ func serveRepair(c *adminCall) error {
 		return err
 	}
 	if in.Rate <= 0 || in.Rate > maxRepairRate {
-		return malformed(fmt.Sprintf("rate is not between 0 and %d", maxRepairRate))
+		return malformed(fmt.Sprintf("rate is not above 0 and at most %d", maxRepairRate))
 	}
 	if in.Reason == "" && !in.DryRun {
 		return account.ErrNoReason

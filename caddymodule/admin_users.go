@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/wxgate/wxgate/internal/account"
 )
@@ -171,9 +173,13 @@ func serveCancel(c *adminCall) error {
 	if (in.UserID == "") == (in.OpenID == "") || (in.OpenID == "") != (in.AppID == "") {
 		return malformed("either user_id, or appid and openid are needed")
 	}
-	return c.changed(c.db.Cancel(c, account.Cancelling{
+	out, err := c.db.Cancel(c, account.Cancelling{
 		UserID: in.UserID, AppID: in.AppID, OpenID: in.OpenID, DryRun: in.DryRun, By: in.by(),
-	}))
+	})
+	if in.OpenID != "" && errors.Is(err, account.ErrUnknownUser) {
+		return newProblem(http.StatusNotFound, "unknown_user", "nobody has that openid in that app")
+	}
+	return c.changed(out, err)
 }
 
 type revokeRequest struct {

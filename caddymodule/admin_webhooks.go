@@ -62,8 +62,10 @@ func (c *adminCall) webhook(id string) (string, error) {
 	switch {
 	case slices.ContainsFunc(states, func(s account.ReceiverState) bool { return s.ID == id }):
 		return id, nil
-	case id != "" || len(states) == 0:
+	case id != "":
 		return "", account.ErrUnknownReceiver
+	case len(states) == 0:
+		return "", newProblem(http.StatusNotFound, "unknown_webhook", "there is no webhook")
 	case len(states) > 1:
 		return "", newProblem(http.StatusConflict, "several_webhooks", "there are several webhooks: name one by its id")
 	}
