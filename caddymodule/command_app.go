@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -114,11 +113,7 @@ func (c *call) readMap(name string) ([]move, error) {
 		defer f.Close()
 		in = f
 	}
-	buffered := bufio.NewReader(in)
-	if mark, _ := buffered.Peek(3); string(mark) == "\xef\xbb\xbf" { // Excel's
-		_, _ = buffered.Discard(len(mark))
-	}
-	r := csv.NewReader(buffered)
+	r := csv.NewReader(account.Unmarked(in))
 	r.FieldsPerRecord = 2
 	var moves []move
 	for {

@@ -67,11 +67,17 @@ func (m mapping) fields(name string) (all []field) {
 	return all
 }
 
-func newRowReader(format Format, r io.Reader, m mapping) (rowReader, error) {
+// Unmarked reads a text without the byte order mark that Excel puts in front.
+func Unmarked(r io.Reader) *bufio.Reader {
 	buffered := bufio.NewReaderSize(r, 64<<10)
-	if mark, _ := buffered.Peek(3); string(mark) == "\xef\xbb\xbf" { // Excel's
-		_, _ = buffered.Discard(3)
+	if mark, _ := buffered.Peek(3); string(mark) == "\xef\xbb\xbf" {
+		_, _ = buffered.Discard(len(mark))
 	}
+	return buffered
+}
+
+func newRowReader(format Format, r io.Reader, m mapping) (rowReader, error) {
+	buffered := Unmarked(r)
 	switch format {
 	case CSV:
 		return newCSVRows(buffered, m)

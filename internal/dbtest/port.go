@@ -20,8 +20,8 @@ const firstPort, ports = 10_000, 22_000
 
 var portsTaken atomic.Int64
 
-// FreePort returns a port of 127.0.0.1 that nobody listens on, never the same twice.
-// Processes that run at the same time begin at different ones.
+// FreePort returns a port of 127.0.0.1 that nobody listens on, never the same
+// twice. Processes that run at the same time begin at different ones.
 func FreePort() (int, error) {
 	for range 1000 {
 		port := firstPort + (97*os.Getpid()+int(portsTaken.Add(1)))%ports
@@ -42,8 +42,8 @@ func Port(t testing.TB) string {
 	return strconv.Itoa(port)
 }
 
-// AwaitOneServer waits until no more than one socket listens on a port. After a reload
-// two do, until the server of the earlier configuration closes its own: a
+// AwaitOneServer waits until no more than one socket listens on a port. After a
+// reload two do, until the server of the earlier configuration closes its own: a
 // connection that reaches it at the last moment gets no answer.
 func AwaitOneServer(t testing.TB, port string) {
 	t.Helper()

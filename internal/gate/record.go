@@ -6,7 +6,8 @@ import (
 	"github.com/wxgate/wxgate/internal/session"
 )
 
-// sealRecord makes text of a small record, of strings, numbers and flags, that only a gateway with the secret reads, and only as its type.
+// sealRecord makes text of a small record, of strings, numbers and flags, that
+// only a gateway with the secret reads, and only as its type.
 func (s *Site) sealRecord(typ session.Type, record any) []byte {
 	raw, err := json.Marshal(record)
 	if err != nil {
