@@ -12,25 +12,48 @@ import (
 	"github.com/wxgate/wxgate/internal/span"
 )
 
-// arrivedSQL asks about visitors who arrive, whom arrivedFrom names. An answer
-// begins with a line that says which of them it is about. It goes on as that of
-// knownSQL where he is known, is at its end where only something is stored of
-// him, and is NULL where nothing is. MariaDB would keep a bare parameter without
-// the spaces at its end.
-const arrivedSQL = `SELECT a.n || '
-' || coalesce((` + knownWhere + `i.appid = a.appid AND i.openid = a.openid),
-	(SELECT '' FROM wxgate_identity WHERE appid = a.appid AND openid = a.openid),
-	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = a.unionid),
-	(SELECT '' FROM wxgate_visitor WHERE appid = a.appid AND openid = a.openid))
-FROM (SELECT '0' AS n, ? || '' AS appid, ? || '' AS openid, ? || '' AS unionid`
+// storedSQL is what is stored of a visitor who arrives: the answer of knownSQL,
+// nothing where only something else is stored, and NULL where nothing is.
+func storedSQL(appID, openID, unionID string) string {
+	return `coalesce((` + knownWhere + `i.appid = ` + appID + ` AND i.openid = ` + openID + `),
+	(SELECT '' FROM wxgate_identity WHERE appid = ` + appID + ` AND openid = ` + openID + `),
+	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = ` + unionID + `),
+	(SELECT '' FROM wxgate_visitor WHERE appid = ` + appID + ` AND openid = ` + openID + `))`
+}
 
-// arrivedFrom completes arrivedSQL for n visitors.
+// arrivedSQL asks about one who arrives, and arrivedManySQL with arrivedFrom
+// about several, of whom a server makes a table first: for one, that would take
+// MariaDB as long as all the lookups. An answer begins with a line that says which
+// of them it is about. MariaDB would keep a bare parameter in such a table without
+// the spaces at its end.
+var (
+	arrivedSQL     = "SELECT '0\n' || " + storedSQL("?", "?", "?")
+	arrivedManySQL = "SELECT a.n || '\n' || " + storedSQL("a.appid", "a.openid", "a.unionid") +
+		" FROM (SELECT '0' AS n, ? || '' AS appid, ? || '' AS openid, ? || '' AS unionid"
+)
+
+// arrivedFrom completes arrivedManySQL for n visitors.
 func arrivedFrom(n int) string {
 	var more strings.Builder
 	for i := 1; i < n; i++ {
 		more.WriteString(" UNION ALL SELECT '" + strconv.Itoa(i) + "', ? || '', ? || '', ? || ''")
 	}
 	return more.String() + ") AS a"
+}
+
+// arrived is the question about some. The last is asked for until they are 1, 2,
+// 4 and so on, so that a connection has few statements to remember.
+func arrived(some []*arrival) (query string, args []string) {
+	if len(some) == 1 {
+		in := some[0].in
+		return arrivedSQL, []string{in.AppID, in.OpenID, in.AppID, in.OpenID, in.UnionID, in.AppID, in.OpenID}
+	}
+	n := 1 << bits.Len(uint(len(some)-1))
+	for i := range n {
+		in := some[min(i, len(some)-1)].in
+		args = append(args, in.AppID, in.OpenID, in.UnionID)
+	}
+	return arrivedManySQL + arrivedFrom(n), args
 }
 
 // arrives says whether a visitor comes with a unionid and without a session, so
@@ -70,15 +93,8 @@ func (db *DB) readArrival(ctx context.Context, c call) (*facts, error) {
 	return &facts{now: time.Now(), in: c.in, rules: c.rules, unionIDKey: unionIDKey{"", c.in.UnionID}}, nil
 }
 
-// readArrivals reads what is stored of some. The last is asked for until they are
-// 1, 2, 4 and so on, so that a connection has few statements to remember.
+// readArrivals reads what is stored of some.
 func (db *DB) readArrivals(ctx context.Context, some []*arrival) error {
-	args := make([]string, 0, 6*len(some))
-	n := 1 << bits.Len(uint(len(some)-1))
-	for i := range n {
-		in := some[min(i, len(some)-1)].in
-		args = append(args, in.AppID, in.OpenID, in.UnionID)
-	}
 	// Who is new is read where he will be stored, if nobody else is there: what
 	// a connection to SQLite keeps in memory is worth nothing after a change by
 	// another one.
@@ -86,7 +102,8 @@ func (db *DB) readArrivals(ctx context.Context, some []*arrival) error {
 	if db.embedded && db.write.Stats().InUse == 0 {
 		pool = db.write
 	}
-	return db.askQuickly(ctx, pool, arrivedSQL+arrivedFrom(n), func(text string) {
+	query, args := arrived(some)
+	return db.askQuickly(ctx, pool, query, func(text string) {
 		which, found, _ := strings.Cut(text, "\n")
 		if i, err := strconv.Atoi(which); err == nil && i < len(some) {
 			some[i].stored, some[i].found = true, found
