@@ -58,9 +58,11 @@ func (db *DB) linkOnce(ctx context.Context, c *call) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if person := f.person(); p.needsShop(c.rules) && c.made.person != person {
-		if c.made, err = db.ask(ctx, *c, person); err != nil {
-			return Outcome{}, err
+	if p.needsShop(c.rules) {
+		if person := f.person(); c.made.person != person {
+			if c.made, err = db.ask(ctx, *c, person); err != nil {
+				return Outcome{}, err
+			}
 		}
 	}
 	if p.writes() || f.torn {

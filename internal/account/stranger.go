@@ -20,9 +20,10 @@ func (f *facts) isStranger() bool {
 		f.visitor == nil && f.imported == nil && f.phoneOwner == nil && (f.came == nil || !f.came.stored) && !f.torn
 }
 
-// strangerSQL stores nothing, or fails where a row is found: a user without an
-// id is refused.
-const strangerSQL = `INSERT INTO wxgate_user (id, kind, created, last_seen) SELECT NULL, 'guest', 0, 0 FROM `
+// strangerSQL stores nothing, or fails where a row is found: a block of ids
+// without an end is refused. No other table refers to this one, or MariaDB would
+// open that, too.
+const strangerSQL = `INSERT INTO wxgate_id_block (first, next) SELECT 0, NULL FROM `
 
 // check makes sure that the plan is still one about a stranger. It looks for
 // what no unique key would miss: the row that an openid has in the one of two
