@@ -75,7 +75,7 @@ func TestOpenSetsUpEveryConnection(t *testing.T) {
 	}
 	must(t, db.Ping(t.Context()))
 	for name, pool := range map[string]*sql.DB{"read": db.read, "write": db.write} {
-		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "wal_autocheckpoint": "4000"} {
 			var got string
 			must(t, pool.QueryRow("PRAGMA "+pragma).Scan(&got))
 			diff(t, name+" "+pragma, want, got)
