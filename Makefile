@@ -73,8 +73,10 @@ bench/gateways: deps build ## Let two gateways with PostgreSQL and Redis carry a
 	go run ./cmd/wxgate-bench -gateways 2 -sessions 100000 -rate 500
 
 .PHONY: bench/account
+bench/account: DEPS += strace
 bench/account: deps ## Compare the account database with bare statements; fails where a bound is missed
 	go run ./cmd/wxgate-bench/account
+	go run ./cmd/wxgate-bench/account -sync 1ms -rounds 30 -large 100000
 
 .PHONY: reference
 reference: ## Write the tables of docs/configuration.md again, from the comments of the code

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 )
 
 type options struct {
@@ -22,6 +23,7 @@ type options struct {
 	small, large int
 	reads        int
 	writes       int
+	sync         time.Duration
 }
 
 func main() {
@@ -32,11 +34,18 @@ func main() {
 	flag.IntVar(&o.large, "large", 1_000_000, "identities of the large database")
 	flag.IntVar(&o.reads, "reads", 2000, "reads of a turn")
 	flag.IntVar(&o.writes, "writes", 128, "writes of a turn")
+	flag.DurationVar(&o.sync, "sync", 0, "let each sync to disk take so much longer, as that of a network volume does, and look at writes alone (needs strace)")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: account [flags]\n\nCompares the account database with bare statements.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if o.sync > 0 {
+		if err := slowDown(o.sync); err != nil {
+			fmt.Fprintln(os.Stderr, "wxgate-bench/account:", err)
+			os.Exit(1)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -91,8 +100,8 @@ func measure(ctx context.Context, engine string, o options) (held bool, err erro
 	if err := warm(ctx, all, o); err != nil {
 		return false, err
 	}
-	if err := takeTurns(ctx, all[:], o.rounds); err != nil {
+	if err := takeTurns(ctx, all[:], o); err != nil {
 		return false, err
 	}
-	return report(engine, all), nil
+	return report(engine, all, o), nil
 }

@@ -63,11 +63,24 @@ func (p *place) url() (string, error) {
 	return "sqlite:" + filepath.Join(p.dir, strconv.Itoa(p.made)+".db"), nil
 }
 
-// open opens a database through the driver alone, as durable as the accounts.
+// connections are as many as a pool of the accounts has to a server.
+const connections = 16
+
+// open opens a database through the driver alone, as durable as the accounts and
+// with the limits of time that they have.
 func (p *place) open(databaseURL string) (*sql.DB, error) {
+	db, err := p.connect(databaseURL)
+	if err == nil {
+		db.SetMaxOpenConns(connections)
+		db.SetMaxIdleConns(connections)
+	}
+	return db, err
+}
+
+func (p *place) connect(databaseURL string) (*sql.DB, error) {
 	switch dbtest.Engine(p.engine) {
 	case dbtest.Postgres:
-		return sql.Open("pgx", databaseURL)
+		return sql.Open("pgx", databaseURL+"?statement_timeout=30000&lock_timeout=5000&idle_in_transaction_session_timeout=30000")
 	case dbtest.MariaDB:
 		at, err := url.Parse(databaseURL)
 		if err != nil {
@@ -76,10 +89,11 @@ func (p *place) open(databaseURL string) (*sql.DB, error) {
 		cfg := mysql.NewConfig()
 		cfg.User, cfg.Net, cfg.Addr, cfg.DBName = at.User.Username(), "tcp", at.Host, at.Path[1:]
 		cfg.Passwd, _ = at.User.Password()
+		cfg.Params = map[string]string{"max_statement_time": "30", "innodb_lock_wait_timeout": "5", "idle_transaction_timeout": "30"}
 		return sql.Open("mysql", cfg.FormatDSN())
 	}
 	return sql.Open("sqlite", "file:"+strings.TrimPrefix(databaseURL, "sqlite:")+
-		"?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=mmap_size(1073741824)")
+		"?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=mmap_size(1073741824)&_pragma=wal_autocheckpoint(4000)")
 }
 
 // accounts is a database of the product's with many people in it.
@@ -109,7 +123,6 @@ func (p *place) accounts(ctx context.Context, people int) (*accounts, error) {
 	if a.driver, err = p.open(databaseURL); err != nil {
 		return nil, err
 	}
-	a.driver.SetMaxIdleConns(crowd)
 	began := time.Now()
 	if err := p.fill(ctx, a.driver, people); err != nil {
 		return nil, fmt.Errorf("filling a database: %w", err)
@@ -131,7 +144,6 @@ func (p *place) bare(ctx context.Context) (*accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxIdleConns(crowd)
 	if p.server == nil {
 		db.SetMaxOpenConns(1) // a crowd waits here more cheaply than in SQLite
 	}
