@@ -12,24 +12,24 @@ import (
 	"github.com/wxgate/wxgate/internal/span"
 )
 
-// storedSQL is what is stored of a visitor who arrives: the answer of knownSQL,
-// nothing where only something else is stored, and NULL where nothing is.
-func storedSQL(appID, openID, unionID string) string {
-	return `coalesce((` + knownWhere + `i.appid = ` + appID + ` AND i.openid = ` + openID + `),
-	(SELECT '' FROM wxgate_identity WHERE appid = ` + appID + ` AND openid = ` + openID + `),
-	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = ` + unionID + `),
-	(SELECT '' FROM wxgate_visitor WHERE appid = ` + appID + ` AND openid = ` + openID + `))`
-}
-
 // arrivedSQL asks about one who arrives, and arrivedManySQL with arrivedFrom
 // about several, of whom a server makes a table first: for one, that would take
 // MariaDB as long as all the lookups. An answer begins with a line that says which
-// of them it is about. MariaDB would keep a bare parameter in such a table without
-// the spaces at its end.
-var (
-	arrivedSQL     = "SELECT '0\n' || " + storedSQL("?", "?", "?")
-	arrivedManySQL = "SELECT a.n || '\n' || " + storedSQL("a.appid", "a.openid", "a.unionid") +
-		" FROM (SELECT '0' AS n, ? || '' AS appid, ? || '' AS openid, ? || '' AS unionid"
+// of them it is about. It goes on as that of knownSQL where he is known, is at its
+// end where only something is stored of him, and is NULL where nothing is. MariaDB
+// would keep a bare parameter in such a table without the spaces at its end.
+const (
+	arrivedSQL = `SELECT '0
+' || coalesce((` + knownSQL + `),
+	(SELECT '' FROM wxgate_identity WHERE appid = ? AND openid = ?),
+	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = ?),
+	(SELECT '' FROM wxgate_visitor WHERE appid = ? AND openid = ?))`
+	arrivedManySQL = `SELECT a.n || '
+' || coalesce((` + knownWhere + `i.appid = a.appid AND i.openid = a.openid),
+	(SELECT '' FROM wxgate_identity WHERE appid = a.appid AND openid = a.openid),
+	(SELECT '' FROM wxgate_unionid WHERE scope = '' AND unionid = a.unionid),
+	(SELECT '' FROM wxgate_visitor WHERE appid = a.appid AND openid = a.openid))
+FROM (SELECT '0' AS n, ? || '' AS appid, ? || '' AS openid, ? || '' AS unionid`
 )
 
 // arrivedFrom completes arrivedManySQL for n visitors.
